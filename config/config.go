@@ -1,0 +1,166 @@
+package config
+
+import "time"
+
+// Config is one loaded boot file. Keys are the `key` tags; lists, never maps,
+// so that ids keep their case and order. Durations need a unit ("90s"), sizes
+// are bytes or with a unit ("16MiB").
+type Config struct {
+	URL               string   `key:"url"`            // gateway origin, e.g. https://sso.example.com
+	Listen            string   `key:"listen"`         // public listener, default ":8443" with tls, "127.0.0.1:8081" without
+	PrivateListen     string   `key:"private_listen"` // health and metrics, default 127.0.0.1:9090
+	TLS               TLS      `key:"tls"`
+	InsecurePlainHTTP bool     `key:"insecure_plain_http"` // plain http on a URL that is not loopback
+	TrustedProxies    []string `key:"trusted_proxies"`     // CIDRs whose X-Forwarded-For is believed; default none
+
+	Organization Organization `key:"organization"`
+	RequireSSO   string       `key:"require_sso"` // "on", "off" or "console" (default: decided in the console)
+	Secrets      Secrets      `key:"secrets"`
+	Database     Database     `key:"database"`
+	Redis        Redis        `key:"redis"`
+	Session      Session      `key:"session"`
+	Providers    []Provider   `key:"providers"`
+	SCIM         SCIM         `key:"scim"`
+	Routes       []Route      `key:"routes"`
+	Streams      Streams      `key:"streams"`
+	Outbound     Outbound     `key:"outbound"`
+	Limits       Limits       `key:"limits"`
+	Log          Log          `key:"log"`
+}
+
+// TLS are certificate files for the public listener; both empty = plain HTTP
+// behind a TLS front.
+type TLS struct {
+	CertFile string `key:"cert_file"`
+	KeyFile  string `key:"key_file"`
+}
+
+// Organization is who the gateway belongs to.
+type Organization struct {
+	Slug    string `key:"slug"`
+	Name    string `key:"name"`
+	Support string `key:"support"` // shown to refused people
+}
+
+// Secrets are base64 keys of 32 bytes (64 for cookie). The first is current,
+// the second still accepted.
+type Secrets struct {
+	CookieKey             string `key:"cookie_key"`
+	CookieKeyFile         string `key:"cookie_key_file"`
+	CookieKeyPrevious     string `key:"cookie_key_previous"`
+	CookieKeyPreviousFile string `key:"cookie_key_previous_file"`
+	SealKey               string `key:"seal_key"`
+	SealKeyFile           string `key:"seal_key_file"`
+	SealKeyPrevious       string `key:"seal_key_previous"`
+	SealKeyPreviousFile   string `key:"seal_key_previous_file"`
+}
+
+// Database is "sqlite:PATH" (default sqlite:ssogate.db) or a postgres:// URL.
+type Database struct {
+	URL     string `key:"url"`
+	URLFile string `key:"url_file"`
+}
+
+// Redis keeps sessions and pending sign-ins when set ("redis://" or "rediss://");
+// empty keeps them in the database.
+type Redis struct {
+	URL     string `key:"url"`
+	URLFile string `key:"url_file"`
+}
+
+// Session limits.
+type Session struct {
+	Idle     time.Duration `key:"idle"`     // default 8h
+	Absolute time.Duration `key:"absolute"` // default 24h
+}
+
+// Provider declares an identity provider; it is then managed by configuration.
+type Provider struct {
+	ID       string `key:"id"`       // slug in URLs
+	Name     string `key:"name"`     // shown on the sign-in page
+	Protocol string `key:"protocol"` // "saml" or "oidc"
+	Join     string `key:"join"`     // "idp", "scim" or "invitation"
+
+	MetadataURL       string   `key:"metadata_url"`
+	MetadataFile      string   `key:"metadata_file"`
+	EntityID          string   `key:"entity_id"`
+	SSOURL            string   `key:"sso_url"`
+	CertificateFiles  []string `key:"certificate_files"`
+	InsecureAllowSHA1 bool     `key:"insecure_allow_sha1"`
+
+	Issuer           string   `key:"issuer"`
+	ClientID         string   `key:"client_id"`
+	ClientSecret     string   `key:"client_secret"`
+	ClientSecretFile string   `key:"client_secret_file"`
+	Scopes           []string `key:"scopes"`
+
+	Attributes Attributes `key:"attributes"`
+}
+
+// Attributes name the IdP's attributes or claims, in order of preference.
+type Attributes struct {
+	UserName    []string `key:"user_name"`
+	Email       []string `key:"email"`
+	DisplayName []string `key:"display_name"`
+	GivenName   []string `key:"given_name"`
+	FamilyName  []string `key:"family_name"`
+	Groups      []string `key:"groups"`
+}
+
+// SCIM declares connections, each under a SAML provider declared above.
+type SCIM struct {
+	Activation  string           `key:"activation"` // invitation (default), first_sign_in, immediate
+	Connections []SCIMConnection `key:"connections"`
+}
+
+// SCIMConnection enables SCIM for a provider.
+type SCIMConnection struct {
+	Provider   string      `key:"provider"`
+	Match      string      `key:"match"` // userName (default) or externalId
+	MaySetRole bool        `key:"may_set_role"`
+	Tokens     []SCIMToken `key:"tokens"` // more are made with `ssogate scim token create`
+}
+
+// SCIMToken is a bearer token known to the config: at least 32 characters.
+type SCIMToken struct {
+	Name      string `key:"name"`
+	Token     string `key:"token"`
+	TokenFile string `key:"token_file"`
+}
+
+// Route sends requests of hosts and a path prefix to an upstream.
+type Route struct {
+	Name         string   `key:"name"`
+	Origins      []string `key:"origins"`     // app origins, e.g. https://app.example.com
+	PathPrefix   string   `key:"path_prefix"` // default "/"
+	Upstream     string   `key:"upstream"`    // http:// or https:// URL
+	Public       []string `key:"public"`      // exact paths or "/dir/*"
+	Teams        []string `key:"teams"`       // slugs, any of which may pass; empty = any member
+	PreserveHost bool     `key:"preserve_host"`
+}
+
+// Streams are long-lived responses.
+type Streams struct {
+	LeaseGrace time.Duration `key:"lease_grace"` // default 10s
+	PerSession int           `key:"per_session"` // open streams and requests per session, default 200
+	Total      int           `key:"total"`       // default 20000
+}
+
+// Outbound lists private hosts or CIDRs that ssogate may call (metadata, discovery).
+type Outbound struct {
+	Allow []string `key:"allow"`
+}
+
+// Limits of the public listener.
+type Limits struct {
+	HeaderBytes    int           `key:"header_bytes"`     // default 64KiB
+	PendingSignIns int           `key:"pending_sign_ins"` // default 20000 (C13)
+	UpstreamDial   time.Duration `key:"upstream_dial"`    // default 3s
+	UpstreamHeader time.Duration `key:"upstream_header"`  // default 60s
+}
+
+// Log is where and how to log.
+type Log struct {
+	Level  string `key:"level"`  // debug, info (default), warn, error
+	Format string `key:"format"` // text or json (default)
+}

@@ -1,0 +1,34 @@
+package web
+
+import "time"
+
+// Page is a small page in plain words: sign-in, completion, refusal, error.
+// Every string is untrusted text and is escaped.
+type Page struct {
+	Status    int           // HTTP status; 0 is 500, never 200
+	Title     string        // what happened, in a few words
+	Lead      string        // one or two sentences: what it means and what to do next
+	Account   string        // the account concerned, if any
+	Facts     []Fact        // label and value pairs
+	Actions   []Action      // buttons; the first is the primary one
+	Refresh   string        // same-site URL to move on to at once (meta refresh and a button), or ""
+	Retry     time.Duration // sets Retry-After when positive
+	Fragment  bool          // load /static/fragment.js, which adds location.hash to the actions (gateway origin only)
+	Support   string        // whom to ask: an e-mail address, URL or plain text
+	Reference string        // set by WritePage from the request id when empty
+}
+
+// Fact is one line of detail.
+type Fact struct{ Label, Value string }
+
+// Action is a button: a link, or a form when Method is POST.
+type Action struct {
+	Label  string
+	URL    string
+	Method string // "" or "GET" = link; "POST" = form
+	Fields []Field
+	Quiet  bool // shown as a link rather than a button
+}
+
+// Field is a hidden form field.
+type Field struct{ Name, Value string }

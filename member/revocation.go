@@ -1,0 +1,51 @@
+package member
+
+import (
+	"context"
+	"time"
+)
+
+// RevocationKind tells what a revocation does to what it names.
+type RevocationKind string
+
+// Kinds of revocation.
+const (
+	// End kills sessions, requests in flight and streams.
+	End RevocationKind = "end"
+	// Recheck makes principals stale and closes streams whose route now refuses.
+	Recheck RevocationKind = "recheck"
+)
+
+// RevocationScope tells what Target names.
+type RevocationScope string
+
+// Scopes.
+const (
+	ScopeSession  RevocationScope = "session"  // Target: hex of the session hash
+	ScopeMember   RevocationScope = "member"   // Target: member id
+	ScopeProvider RevocationScope = "provider" // Target: provider id
+	ScopeAll      RevocationScope = "all"      // Target: ""
+)
+
+// Revocation is one row of the revocation log (protocols C1). Seq is dense and
+// in commit order: it comes from one counter row locked last in the transaction.
+// Epoch is the epoch that ended: only sessions with a LOWER epoch than Epoch die
+// (C7), so a late row never kills sessions made after re-activation.
+type Revocation struct {
+	Seq    int64
+	Kind   RevocationKind
+	Scope  RevocationScope
+	Target string
+	Epoch  int64
+	Reason string
+	At     time.Time
+}
+
+// Revoker makes a committed revocation true everywhere. session.Cutoff is the
+// real one.
+type Revoker interface {
+	// Barrier returns nil once no node can admit what rows up to seq ended and
+	// the streams concerned are closed. An error means that is not yet known:
+	// the caller answers 503, the row stays and a retry waits for it again (C2).
+	Barrier(ctx context.Context, seq int64) error
+}

@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/ssogate/ssogate/session"
+)
+
+// Sessions admits requests. *session.Manager is the real one.
+type Sessions interface {
+	// Admit reads the app origin's session cookie from r and answers who it is.
+	// Errors: see session.ErrNoCookie and its neighbours; others are 503.
+	Admit(ctx context.Context, r *http.Request) (*session.Principal, error)
+	// Still re-checks a principal after it was registered (C10): false means a
+	// revocation was applied since it was read.
+	Still(p *session.Principal) bool
+	// IsOurCookie reports whether a cookie name belongs to ssogate: such cookies
+	// are never forwarded, and an upstream may not set them.
+	IsOurCookie(name string) bool
+}
+
+// SignIn starts a sign-in for a page load without a session. The real one is sso.Flow.
+type SignIn interface {
+	// BeginURL stores a pending Login for the origin and return path
+	// (path?query, already canonical) and answers the gateway URL to send the
+	// browser to; it may set the binding cookie on w. Errors: an error for which
+	// TooMany reports true is 429, any other 503.
+	BeginURL(w http.ResponseWriter, r *http.Request, origin, returnPath string) (string, error)
+	TooMany(err error) bool
+}
+
+// Verdict is what the gate decided. The zero value denies.
+type Verdict string
+
+// Verdicts.
+const (
+	Deny        Verdict = ""             // 403
+	Admit       Verdict = "admit"        //
+	Public      Verdict = "public"       // admitted without a session
+	NeedSession Verdict = "need_session" // 302 or 401
+	NotHere     Verdict = "not_here"     // no such route: 404, or 421 for an unknown host
+	Malformed   Verdict = "malformed"    // 400, connection closed
+	Unavailable Verdict = "unavailable"  // 503, nothing destroyed
+)
+
+// Decision is the one object behind page, log, audit and (later) explain.
+type Decision struct {
+	Verdict Verdict
+	Rule    string // which route and rule decided, e.g. "reports: teams"
+	Reason  string // machine word, e.g. "team_missing"
+}

@@ -1,0 +1,63 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
+)
+
+// Principal is an admitted person: session, member and teams as of one moment.
+// Immutable; shared between requests through the cache.
+type Principal struct {
+	Session   secret.Hash
+	Member    member.Member // Document is not loaded
+	Teams     []string      // slugs, sorted
+	Provider  string
+	Issued    time.Time
+	Expires   time.Time // absolute end
+	cookieMAC string    // what this was cached under
+	asOf      int64     // applied number before the reads (C3)
+	leased    bool      // read under an unbroken lease
+}
+
+// Has reports whether the principal is in the team.
+func (p *Principal) Has(team string) bool {
+	for _, t := range p.Teams {
+		if t == team {
+			return true
+		}
+	}
+	return false
+}
+
+// Why there is no Principal. Every other error from Admit means the stores
+// could not answer: 503, nothing destroyed (G2).
+var (
+	ErrNoCookie  = errors.New("session: no cookie")
+	ErrBadCookie = errors.New("session: cookie is not ours, altered, or for another host")
+	ErrExpired   = errors.New("session: expired")             // idle or absolute end
+	ErrRevoked   = errors.New("session: ended")               // logout, deactivation, revocation, unknown
+	ErrMember    = errors.New("session: member may not pass") // exists but is not admitted now
+)
+
+// Reason is the word that Admit errors give to access log, audit and pages.
+func Reason(err error) string {
+	switch {
+	case errors.Is(err, ErrNoCookie):
+		return "no_session"
+	case errors.Is(err, ErrBadCookie):
+		return "bad_cookie"
+	case errors.Is(err, ErrExpired):
+		return "session_expired"
+	case errors.Is(err, ErrMember):
+		return "member_inactive"
+	case errors.Is(err, ErrRevoked):
+		return "session_ended"
+	case err == nil:
+		return ""
+	default:
+		return "store_unavailable"
+	}
+}

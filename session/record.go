@@ -1,0 +1,57 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
+)
+
+// RecordVersion is the format written today. A record with a later one is
+// refused (row K09), so that a downgraded node never misreads.
+const RecordVersion = 1
+
+// Record is what a store keeps of one session. The session id itself is in the
+// browser's cookie only; Hash names it everywhere else.
+type Record struct {
+	Version      int         `json:"v"`
+	Hash         secret.Hash `json:"-"` // stored as the record's own id and compared after every read
+	Member       member.ID   `json:"m"`
+	Epoch        int64       `json:"e"` // the member's epoch at sign-in
+	Provider     string      `json:"p"`
+	SessionIndex string      `json:"si,omitempty"` // the IdP's own session, for single logout
+	Issued       time.Time   `json:"iat"`
+	LastSeen     time.Time   `json:"seen"`
+	Expires      time.Time   `json:"exp"` // absolute end; never moved
+	Address      string      `json:"ip,omitempty"`
+	UserAgent    string      `json:"ua,omitempty"`
+}
+
+// Errors of a Store. Any other error means the store could not answer: 503, and nothing is destroyed.
+var (
+	ErrNotFound = errors.New("session: not found")
+	// ErrMismatch: the store answered with another session's record, a truncated
+	// or a future-versioned one. That request is refused; nobody else notices.
+	ErrMismatch = errors.New("session: record does not belong to this id")
+)
+
+// Store keeps sessions. Implementations: store/redis and store/sql; both pass
+// sessiontest.Store. Safe for concurrent use. Expired records (absolute end) are
+// never returned.
+type Store interface {
+	// Create adds a new record; an existing hash is an error.
+	Create(ctx context.Context, r Record) error
+	// Get returns the record or ErrNotFound / ErrMismatch.
+	Get(ctx context.Context, h secret.Hash) (Record, error)
+	// Touch sets LastSeen if the session exists; it never creates one (C6) and
+	// never moves the absolute end. A missing session is no error.
+	Touch(ctx context.Context, h secret.Hash, seen time.Time) error
+	// Delete removes one session; a missing one is no error.
+	Delete(ctx context.Context, h secret.Hash) error
+	// DeleteMember removes the member's sessions whose epoch is below, and answers how many (C7).
+	DeleteMember(ctx context.Context, id member.ID, below int64) (int, error)
+	// List returns the member's live sessions, newest first.
+	List(ctx context.Context, id member.ID) ([]Record, error)
+}

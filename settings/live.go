@@ -1,0 +1,123 @@
+package settings
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/ssogate/ssogate/member"
+)
+
+// Protocol is how a provider speaks.
+type Protocol string
+
+// Protocols.
+const (
+	SAML Protocol = "saml"
+	OIDC Protocol = "oidc"
+)
+
+// Provider is one identity provider, as decided.
+type Provider struct {
+	ID       string // slug in URLs; fixed at first save
+	Name     string
+	Protocol Protocol
+	Join     member.Join
+	Active   bool
+	SAML     SAMLProvider
+	OIDC     OIDCProvider
+	// Attributes maps what we store to the IdP's attribute or claim names, in order of preference.
+	Attributes Attributes
+}
+
+// SAMLProvider is the IdP side of a SAML provider. Exactly one of MetadataURL,
+// MetadataXML and EntityID+SSOURL+Certificates is set.
+type SAMLProvider struct {
+	MetadataURL  string
+	MetadataXML  []byte
+	EntityID     string
+	SSOURL       string
+	Certificates []string // PEM
+	// InsecureAllowSHA1 accepts RSA-SHA1 signatures. Safe only while an old IdP
+	// is being replaced: SHA-1 collisions are practical.
+	InsecureAllowSHA1 bool
+}
+
+// OIDCProvider is an OpenID Connect provider found by discovery.
+type OIDCProvider struct {
+	Issuer       string
+	ClientID     string
+	ClientSecret string
+	Scopes       []string
+}
+
+// Attributes names where profile values come from. Empty lists use the
+// protocol's usual names.
+type Attributes struct {
+	UserName, Email, DisplayName, GivenName, FamilyName, Groups []string
+}
+
+// Settings is one immutable version of everything live. Do not modify.
+type Settings struct {
+	Version      int64
+	Organization Organization
+	RequireSSO   bool
+	Providers    []Provider // in the operator's order
+	Connections  []Connection
+}
+
+// Organization is who this gateway belongs to.
+type Organization struct {
+	Slug    string
+	Name    string
+	Support string // whom a refused person should ask
+}
+
+// Connection is a SCIM connection with the tokens declared in the config file.
+// Tokens made by the CLI or console live in SQL.
+type Connection struct {
+	member.Connection
+	Tokens []Token
+	Paused bool
+}
+
+// Token is a declared bearer token: only its hash is kept in memory.
+type Token struct {
+	Name    string
+	Hash    string    // hex of SHA-256
+	Expires time.Time // zero = never
+}
+
+// Provider finds an active provider by id.
+func (s *Settings) Provider(id string) (Provider, bool) {
+	for _, p := range s.Providers {
+		if p.ID == id && p.Active {
+			return p, true
+		}
+	}
+	return Provider{}, false
+}
+
+// ConnectionOf finds the SCIM connection of a provider.
+func (s *Settings) ConnectionOf(provider string) (Connection, bool) {
+	for _, c := range s.Connections {
+		if c.Provider == provider {
+			return c, true
+		}
+	}
+	return Connection{}, false
+}
+
+// Live is the current Settings, swapped whole. The zero value holds an empty
+// Settings, with which nobody can sign in. Safe for concurrent use.
+type Live struct{ p atomic.Pointer[Settings] }
+
+// Load returns the current value; never nil.
+func (l *Live) Load() *Settings {
+	if s := l.p.Load(); s != nil {
+		return s
+	}
+	return &Settings{}
+}
+
+// Store swaps in a new value.
+func (l *Live) Store(s *Settings) { l.p.Store(s) }
