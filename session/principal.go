@@ -11,15 +11,13 @@ import (
 // Principal is an admitted person: session, member and teams as of one moment.
 // Immutable; shared between requests through the cache.
 type Principal struct {
-	Session   secret.Hash
-	Member    member.Member // Document is not loaded
-	Teams     []string      // slugs, sorted
-	Provider  string
-	Issued    time.Time
-	Expires   time.Time // absolute end
-	cookieMAC string    // what this was cached under
-	asOf      int64     // applied number before the reads (C3)
-	leased    bool      // read under an unbroken lease
+	Session  secret.Hash
+	Member   member.Member // Document is not loaded
+	Teams    []string      // slugs, sorted
+	Provider string
+	Issued   time.Time
+	Expires  time.Time // absolute end
+	asOf     int64     // applied number before the reads (C3)
 }
 
 // Has reports whether the principal is in the team.
