@@ -1,0 +1,25 @@
+// Package sql keeps what must survive: members, teams, invitations, the
+// revocation log, the audit chain, SCIM tokens and sealed keys, and (in
+// embedded mode) sessions and pending sign-ins.
+//
+// It owns: [Open], the migrations, the transactions, and the rendering of SCIM
+// filters. [DB] implements member.Store, audit.Recorder, scim.Searcher,
+// scim.Tokens, session.Store and sso.Pending. It must not decide anything: the
+// rules of members live in member.Directory, those of sessions in session.
+//
+// One SQL text serves both engines. What differs is argued where it stands:
+// opening (sqlite.go, postgres.go), the row lock of reads inside an update
+// (tx.go), and nothing else.
+//
+//	engine      reads                        updates                       one node
+//	SQLite      WAL snapshot, pool of 4      BEGIN IMMEDIATE, one writer   flock on PATH.lock
+//	PostgreSQL  REPEATABLE READ, READ ONLY   READ COMMITTED + row locks    session advisory lock
+//
+// Times are BIGINT unix milliseconds (0 = never), booleans BIGINT 0 or 1, so
+// that both engines compare and sort them alike whatever their locale.
+//
+// Lock order inside an update, the same everywhere so that two updates never
+// wait for each other in a circle: rows of members and teams, then the head of
+// the audit chain, then the revocation counter, last. The counter is held
+// until commit, hence number order is commit order (protocols, C1).
+package sql

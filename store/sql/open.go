@@ -1,0 +1,101 @@
+package sql
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Open opens "sqlite:PATH" or a "postgres://" (or "postgresql://") URL, takes
+// the single-node lock and brings the schema up to date. The caller closes it.
+//
+// Errors: [ErrLocked] when another process has it, [ErrUnfit] when a PostgreSQL
+// server is in recovery or does not wait for the disk, and errors that never
+// contain the URL (it may carry a password).
+func Open(ctx context.Context, url string) (*DB, error) {
+	d := &DB{now: time.Now}
+	var err error
+	switch {
+	case strings.HasPrefix(url, "sqlite:"):
+		err = d.openSQLite(ctx, strings.TrimPrefix(url, "sqlite:"))
+	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
+		err = d.openPostgres(ctx, url)
+	default:
+		err = errors.New(`sql: database url: want "sqlite:PATH" or "postgres://..."`)
+	}
+	if err == nil {
+		err = d.migrate(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Close ends all connections and releases the single-node lock, in this order,
+// so that nobody else starts while a statement of ours is still running.
+func (d *DB) Close() error {
+	var errs []error
+	if d.reads != nil {
+		errs = append(errs, d.reads.Close())
+	}
+	if d.writes != nil && d.writes != d.reads {
+		errs = append(errs, d.writes.Close())
+	}
+	if d.guard != nil {
+		errs = append(errs, d.guard.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ping answers nil when the database can be read and is ours alone: what
+// readiness asks.
+func (d *DB) Ping(ctx context.Context) error {
+	if !d.guard.held() {
+		return errLockLost
+	}
+	if err := d.reads.PingContext(ctx); err != nil {
+		return fmt.Errorf("sql: ping: %w", err)
+	}
+	return nil
+}
+
+// migrate applies the embedded migrations, forward only. It runs under the
+// single-node lock, so no second process migrates at the same time.
+func (d *DB) migrate(ctx context.Context) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("sql: migrations: %w", err)
+	}
+	dialect := database.DialectSQLite3
+	if d.engine == enginePostgres {
+		dialect = database.DialectPostgres
+	}
+	p, err := goose.NewProvider(dialect, d.writes, files)
+	if err != nil {
+		return fmt.Errorf("sql: migrations: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("sql: migrations: %w", err)
+	}
+	if have > want {
+		// An older binary does not know what the newer one stored, for
+		// instance a column that denies.
+		return fmt.Errorf("sql: the database is at version %d, this binary knows %d: run the newer ssogate", have, want)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("sql: migrate: %w", err)
+	}
+	return nil
+}
