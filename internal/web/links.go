@@ -1,0 +1,56 @@
+package web
+
+import (
+	"net/mail"
+	"net/url"
+	"strings"
+)
+
+// safeLink reports whether a URL may stand behind a button or a refresh of our
+// pages: a rooted path on this origin, or http(s) with a host. Whoever made the
+// URL checked where it leads; this is the second lock, against script URLs and
+// against characters that browsers drop or turn (tab, newline, backslash).
+func safeLink(raw string) bool {
+	if raw == "" || len(raw) > maxLink {
+		return false
+	}
+	for i := range len(raw) {
+		if c := raw[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '`' {
+			return false
+		}
+	}
+	before, _, _ := strings.Cut(raw, "#")
+	before, _, _ = strings.Cut(before, "?")
+	if strings.ContainsRune(before, '\\') {
+		return false
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil || u.Opaque != "" {
+		return false
+	}
+	switch u.Scheme {
+	case "http", "https":
+		return u.Hostname() != ""
+	case "":
+		return strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//")
+	default:
+		return false
+	}
+}
+
+// maxLink is room for a sealed hand-off code and a return path of 2 KiB.
+const maxLink = 8 << 10
+
+// contact turns the operator's support text into a link where it is one.
+func contact(s string) string {
+	if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") {
+		if safeLink(s) {
+			return s
+		}
+		return ""
+	}
+	if a, err := mail.ParseAddress(s); err == nil && a.Address == s {
+		return (&url.URL{Scheme: "mailto", Opaque: url.PathEscape(s)}).String()
+	}
+	return ""
+}
