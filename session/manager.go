@@ -105,13 +105,22 @@ func (m *Manager) admit(ctx context.Context, r *http.Request, d Door) (*Principa
 		return nil, err
 	}
 	p, seen, err := m.load(ctx, secret.Sum(token), asOf, used)
+	// A row applied while we were reading makes the result stale. It may say "ended"
+	// or only "other teams": read again to know which. Bounded, because a
+	// bulk change of teams can go on for as long as it likes.
+	for range maxRereads {
+		if err != nil || m.Still(p) {
+			break
+		}
+		asOf = m.cutoff.Applied()
+		gen, leased = m.cutoff.lease.held()
+		p, seen, err = m.load(ctx, secret.Sum(token), asOf, used)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if !m.Still(p) {
-		// Applied while we were reading. Saying "ended" could be wrong (a change of
-		// teams is one too), so the client is asked to come again.
-		return nil, fmt.Errorf("session: principal changed while it was read")
+		return nil, errors.New("session: principal kept changing while it was read")
 	}
 	at := m.now()
 	if at.Sub(seen) >= touchEvery {
@@ -198,6 +207,16 @@ func (m *Manager) IsOurCookie(name string) bool { return m.cookies.IsOurs(name) 
 // Cookies are the cookies of this Manager.
 func (m *Manager) Cookies() *Cookies { return m.cookies }
 
+// Token answers the session id in the gateway cookie of r, so that it can be
+// handed to an app origin. Call it only for a request that was admitted.
+func (m *Manager) Token(r *http.Request) (string, error) {
+	v, err := m.cookies.read(r, m.cookies.name(Gateway, "session"))
+	if err != nil {
+		return "", err
+	}
+	return m.cookies.open(Gateway, "session", r.Host, v)
+}
+
 // Start describes a new session.
 type Start struct {
 	Member       member.Member // as Directory.Admit returned it: its Epoch is stamped (C6)
@@ -207,6 +226,9 @@ type Start struct {
 	Address      string
 	UserAgent    string
 }
+
+// maxRereads bounds how often one request reads its principal again.
+const maxRereads = 4
 
 // maxUserAgent bounds what is kept of a User-Agent.
 const maxUserAgent = 256

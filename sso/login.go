@@ -37,7 +37,7 @@ type Login struct {
 	Provider   string    `json:"provider,omitempty"`    // set when the browser is sent to it
 	Start      Start     `json:"start"`
 	Invitation string    `json:"invitation,omitempty"`  // hash of the invitation token this browser opened
-	Bounced    bool      `json:"bounced,omitempty"`     // made from an unsolicited response or a failed completion: once only
+	Bounces    int       `json:"bounces,omitempty"`     // how often this sign-in was begun again for the same page load; bounded (D02)
 	ForceAuthn bool      `json:"force_authn,omitempty"` // "use another account"
 	Expires    time.Time `json:"expires"`
 }
@@ -120,6 +120,8 @@ const (
 	KindHandoff   RecordKind = "handoff" // hand-off code -> sealed session id
 	KindUsed      RecordKind = "used"    // used code -> where its browser went
 	KindAssertion RecordKind = "assertion"
+	KindAccept    RecordKind = "accept" // accept code -> outcome, while the person reads the invitation page
+	KindBounce    RecordKind = "bounce" // a browser was sent on once for an unsolicited response
 )
 
 // Key names a pending record.

@@ -1,0 +1,220 @@
+package sso
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/session"
+)
+
+// maxID bounds ids and codes in queries; ours have 43 characters.
+const maxID = 64
+
+// BeginURL stores a pending Login for a page load on an app origin without a
+// session and answers where on the gateway to send the browser. It gives the
+// browser this origin's binding cookie if it has none.
+func (f *Flow) BeginURL(w http.ResponseWriter, r *http.Request, origin, returnPath string) (string, error) {
+	return f.begin(w, r, Login{AppHost: origin, ReturnPath: returnPath})
+}
+
+// begin completes and stores a Login that belongs to an app origin.
+func (f *Flow) begin(w http.ResponseWriter, r *http.Request, l Login) (string, error) {
+	b, err := f.cookies.Binding(w, r, session.App)
+	if err != nil {
+		return "", err
+	}
+	l.AppBinding = b.String()
+	if err := f.newLogin(r.Context(), &l); err != nil {
+		return "", err
+	}
+	return f.URL + "/login?id=" + l.ID, nil
+}
+
+// newLogin gives l an id and a lifetime and stores it.
+func (f *Flow) newLogin(ctx context.Context, l *Login) error {
+	l.ID, l.Kind = secret.NewToken(), Live
+	l.ReturnPath = web.SafeReturn(l.ReturnPath)
+	l.Expires = f.Now().Add(LoginLifetime)
+	return f.putJSON(ctx, key(KindLogin, l.ID), l, l.Expires)
+}
+
+// loadLogin finds a Login that is still good. A record past its time is no
+// record, whatever the store's own clock says.
+func (f *Flow) loadLogin(ctx context.Context, id string) (Login, error) {
+	if id == "" || len(id) > maxID {
+		return Login{}, ErrNoRecord
+	}
+	var l Login
+	if err := f.getJSON(ctx, key(KindLogin, id), &l); err != nil {
+		return Login{}, err
+	}
+	l.ID = id
+	if !f.Now().Before(l.Expires) || l.Kind != Live {
+		return Login{}, ErrNoRecord
+	}
+	return l, nil
+}
+
+// login chooses the provider for a Login and sends the browser there.
+//
+//	id        the Login an app origin began; without it the sign-in ends on the gateway
+//	provider  the choice; with a single provider nobody is asked
+//	fragment  the page's #fragment, added by a small script (a fragment follows
+//	          redirects in browsers but never reaches a server by itself)
+//	force     "use another account": the IdP is told to ask for credentials
+func (f *Flow) login(w http.ResponseWriter, r *http.Request) {
+	if prefetch(r) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	l := Login{ReturnPath: web.SafeReturn(param(r, "return", 2048)), ForceAuthn: param(r, "force", 1) == "1"}
+	if id := param(r, "id", maxID); id != "" {
+		var err error
+		if l, err = f.loadLogin(r.Context(), id); errors.Is(err, ErrNoRecord) {
+			f.refuse(w, r, "", "login_expired", err, f.again(http.StatusGone, "This sign-in has expired",
+				"It was begun more than an hour ago or has been used already. Go back to the application, or sign in again here.", ""))
+			return
+		} else if err != nil {
+			f.storeFailed(w, r, err)
+			return
+		}
+	}
+	// A browser that is signed in already goes straight on (another app host, another tab).
+	if !l.ForceAuthn {
+		switch p, err := f.Sessions.AdmitGateway(r.Context(), r); {
+		case err == nil:
+			f.addFragment(&l, r)
+			web.Annotate(r.Context(), "member", string(p.Member.ID))
+			f.forward(w, r, l, false)
+			return
+		case session.Reason(err) == "store_unavailable":
+			f.unavailable(w, r, err)
+			return
+		}
+	}
+	f.choose(w, r, l)
+}
+
+func (f *Flow) addFragment(l *Login, r *http.Request) {
+	if frag := web.SafeFragment(param(r, "fragment", 2048)); frag != "" && !strings.Contains(l.ReturnPath, "#") {
+		l.ReturnPath = web.SafeReturn(l.ReturnPath + "#" + frag)
+	}
+}
+
+// choose goes to the chosen provider, or shows the choice.
+func (f *Flow) choose(w http.ResponseWriter, r *http.Request, l Login) {
+	wanted := param(r, "provider", 64)
+	if p := f.Providers(wanted); wanted != "" && p != nil {
+		f.leave(w, r, l, p)
+		return
+	}
+	if wanted != "" {
+		f.refuse(w, r, "", "unknown_provider", nil, f.again(http.StatusNotFound, "There is no such identity provider",
+			"The link you followed names one that is not set up here.", ""))
+		return
+	}
+	var actions []web.Action
+	for _, s := range f.Live.Load().Providers {
+		if p := f.Providers(s.ID); p != nil {
+			actions = append(actions, web.Action{Label: "Continue with " + p.Info().Name, URL: f.loginURL(l, s.ID)})
+		}
+	}
+	name := f.Live.Load().Organization.Name
+	switch len(actions) {
+	case 0:
+		f.refuse(w, r, "", "no_provider", nil, web.Page{
+			Status: http.StatusServiceUnavailable, Title: "Nobody can sign in yet",
+			Lead: "No identity provider is set up. Whoever runs this gateway adds one to its configuration.",
+		})
+	case 1:
+		// Not a redirect: a page can pick up the fragment, a redirect cannot.
+		f.page(w, r, web.Page{
+			Status: http.StatusOK, Title: "Signing in", Lead: "You are being taken to your identity provider.",
+			Actions: actions, Refresh: actions[0].URL, Fragment: true,
+		})
+	default:
+		f.page(w, r, web.Page{
+			Status: http.StatusOK, Title: "Sign in to " + name, Lead: "Choose how you sign in.",
+			Actions: actions, Fragment: true,
+		})
+	}
+}
+
+// loginURL is the same sign-in with a provider chosen.
+func (f *Flow) loginURL(l Login, provider string) string {
+	q := url.Values{"provider": {provider}}
+	if l.ID != "" {
+		q.Set("id", l.ID)
+	} else {
+		if l.ReturnPath != "/" {
+			q.Set("return", l.ReturnPath)
+		}
+		if l.ForceAuthn {
+			q.Set("force", "1")
+		}
+	}
+	return "/login?" + q.Encode()
+}
+
+// leave binds the Login to this browser and provider and sends the browser to the IdP.
+func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider) {
+	ctx := r.Context()
+	if param(r, "bounce", 1) == "1" && !f.mayBounce(w, r, p) {
+		return
+	}
+	f.addFragment(&l, r)
+	b, err := f.cookies.Binding(w, r, session.Gateway)
+	if err != nil {
+		f.unavailable(w, r, err)
+		return
+	}
+	if l.ID == "" {
+		if err := f.newLogin(ctx, &l); err != nil {
+			f.storeFailed(w, r, err)
+			return
+		}
+	}
+	l.Binding, l.Provider = b.String(), p.Info().ID
+	if l.Start, err = p.Begin(ctx, l); err != nil {
+		f.signins.WithLabelValues(l.Provider, "error").Inc()
+		f.Log.ErrorContext(ctx, "identity provider cannot be used", "request", web.RequestID(ctx), "provider", l.Provider, "err", err)
+		web.Annotate(ctx, "reason", "idp_unreachable")
+		f.page(w, r, f.again(http.StatusBadGateway, p.Info().Name+" cannot be reached",
+			"Signing in through it is not possible at the moment. Those who are signed in already are not affected.", l.Provider))
+		return
+	}
+	if err := f.putJSON(ctx, key(KindLogin, l.ID), l, l.Expires); err != nil {
+		f.storeFailed(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	http.Redirect(w, r, l.Start.URL, http.StatusFound)
+}
+
+// mayBounce lets a browser be sent to the IdP by itself once in a while for an
+// unsolicited response, so that an IdP which never answers our requests cannot
+// send it round in circles (rows S13, D02).
+func (f *Flow) mayBounce(w http.ResponseWriter, r *http.Request, p Provider) bool {
+	b, ok := f.cookies.Bound(r, session.Gateway)
+	if !ok {
+		return true // first visit: the cookie is set on this very answer
+	}
+	k := key(KindBounce, b.String()+"|"+p.Info().ID)
+	err := f.Pending.Once(r.Context(), k, f.Now().Add(CodeLifetime))
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrUsed):
+		f.refuse(w, r, p.Info().ID, "unsolicited_again", err, f.again(http.StatusForbidden, "The identity provider did not answer our question",
+			"It keeps sending answers that nobody asked for. Sign in from here; if this comes back, tell whoever runs the gateway.", p.Info().ID))
+	default:
+		f.storeFailed(w, r, err)
+	}
+	return false
+}
