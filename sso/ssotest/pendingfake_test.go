@@ -1,0 +1,12 @@
+package ssotest
+
+import (
+	"testing"
+
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/sso"
+)
+
+func TestPendingFake(t *testing.T) {
+	Pending(t, func(_ *testing.T, now clock.Func) sso.Pending { return NewPendingFake(now, PendingBudget) })
+}
