@@ -1,0 +1,14 @@
+// Package console is what people see of ssogate when they are not being signed
+// in: today a member's own page, in time Settings > Auth, members, teams,
+// invitations, sessions and the audit log.
+//
+// It owns those pages on the gateway origin and decides nothing about sessions:
+// who is asking comes through [Sessions], signing out is a form posted to the
+// handshake's own /logout. It must not be reachable on an app origin, where an
+// application's script could drive it.
+//
+// Routes:
+//
+//	GET /me          who am I, through which provider, until when; sign out
+//	GET /static/...  the one script our pages load
+package console
