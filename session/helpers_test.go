@@ -1,0 +1,280 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/session/sessiontest"
+)
+
+var errDown = errors.New("store is down")
+
+// world is a Manager with parts that can be made to fail, slow down or change.
+type world struct {
+	t       *testing.T
+	clock   *clock.Manual
+	store   *sessiontest.Fake
+	dir     *directory
+	log     *revlog
+	streams *streams
+	cutoff  *session.Cutoff
+	cookies *session.Cookies
+	m       *session.Manager
+	stop    func()
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, clock: &clock.Manual{}, streams: &streams{}}
+	w.store = sessiontest.NewFake(w.clock.Now)
+	w.log = &revlog{}
+	w.dir = &directory{members: map[member.ID]member.Member{}, log: w.log, ended: map[string]bool{}}
+	var err error
+	w.cutoff, err = session.NewCutoff(t.Context(), session.CutoffOptions{
+		Log: w.log, Store: w.store, Streams: w.streams, LeaseGrace: 300 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.dir.barrier = w.cutoff.Barrier
+	w.cookies, err = session.NewCookies(true, bytes.Repeat([]byte{1}, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.m, err = session.NewManager(session.ManagerOptions{
+		Store: w.store, Directory: w.dir, Cookies: w.cookies, Cutoff: w.cutoff, Now: w.clock.Now,
+		Limits:         session.Limits{Idle: time.Hour, Absolute: 8 * time.Hour},
+		ProviderActive: func(id string) bool { return id == "okta" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = w.cutoff.Run(ctx) })
+	w.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(w.stop)
+	// A barrier at the log's end returns once the loop runs; the lease comes with the same step.
+	if err := w.cutoff.Barrier(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) member(id member.ID) member.Member {
+	m := member.Member{ID: id, UserName: string(id), Wish: true, Accepted: true, Epoch: 1}
+	w.dir.put(m)
+	return m
+}
+
+// signIn starts a session and returns a request maker that carries its cookie.
+func (w *world) signIn(m member.Member) (session.Record, func() *http.Request) {
+	w.t.Helper()
+	id, rec, err := w.m.Start(w.t.Context(), session.Start{Member: m, Provider: "okta"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	rr := httptest.NewRecorder()
+	if err := w.cookies.SetSession(rr, session.App, "app.example.com", id); err != nil {
+		w.t.Fatal(err)
+	}
+	c := rr.Result().Cookies()[0]
+	return rec, func() *http.Request {
+		r := httptest.NewRequest("GET", "https://app.example.com/", nil)
+		r.Header.Set("Cookie", c.Name+"="+c.Value)
+		return r
+	}
+}
+
+// leased waits until the node holds a lease, by its effect: a cached principal
+// is answered while the store is down.
+func (w *world) leased(req func() *http.Request) {
+	w.t.Helper()
+	for range 200 {
+		_, _ = w.m.Admit(w.t.Context(), req())
+		w.store.Fail(errDown)
+		_, err := w.m.Admit(w.t.Context(), req())
+		w.store.Fail(nil)
+		if err == nil {
+			return
+		}
+		_ = w.cutoff.Barrier(w.t.Context(), w.cutoff.Applied())
+		time.Sleep(5 * time.Millisecond) // the lease runs on CLOCK_BOOTTIME, which no test can move
+	}
+	w.t.Fatal("no lease within a second")
+}
+
+// directory is a member list in memory whose changes write revocations like the real one.
+type directory struct {
+	mu      sync.Mutex
+	members map[member.ID]member.Member
+	ended   map[string]bool
+	log     *revlog
+	barrier func(context.Context, int64) error
+	fail    error
+	during  func() // runs inside Snapshot, after the read
+}
+
+func (d *directory) put(m member.Member) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.members[m.ID] = m
+}
+
+func (d *directory) setFail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail = err
+}
+
+func (d *directory) Snapshot(_ context.Context, id member.ID, hash string) (member.Snapshot, error) {
+	d.mu.Lock()
+	m, ok := d.members[id]
+	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[hash]}
+	err, during := d.fail, d.during
+	d.during = nil
+	d.mu.Unlock()
+	if during != nil {
+		during()
+	}
+	switch {
+	case err != nil:
+		return member.Snapshot{}, err
+	case !ok:
+		return member.Snapshot{}, member.ErrNotFound
+	}
+	return snap, nil
+}
+
+// deactivate is what a SCIM active=false does, without waiting for the barrier.
+func (d *directory) deactivate(id member.ID) int64 {
+	d.mu.Lock()
+	m := d.members[id]
+	m.Wish, m.Epoch = false, m.Epoch+1
+	d.members[id] = m
+	d.mu.Unlock()
+	return d.log.add(member.Revocation{Kind: member.End, Scope: member.ScopeMember, Target: string(id), Epoch: m.Epoch})
+}
+
+func (d *directory) reactivate(id member.ID) member.Member {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.members[id]
+	m.Wish, m.Epoch = true, m.Epoch+1
+	d.members[id] = m
+	return m
+}
+
+func (d *directory) EndSession(ctx context.Context, _ member.Actor, s member.EndedSession) error {
+	d.mu.Lock()
+	d.ended[s.Hash] = true
+	d.mu.Unlock()
+	return d.barrier(ctx, d.log.add(member.Revocation{Kind: member.End, Scope: member.ScopeSession, Target: s.Hash}))
+}
+
+func (d *directory) EndSessions(ctx context.Context, _ member.Actor, id member.ID, _ string) error {
+	d.mu.Lock()
+	m := d.members[id]
+	m.Epoch++
+	d.members[id] = m
+	d.mu.Unlock()
+	return d.barrier(ctx, d.log.add(member.Revocation{Kind: member.End, Scope: member.ScopeMember, Target: string(id), Epoch: m.Epoch}))
+}
+
+// revlog is a revocation log in memory that can be cut off.
+type revlog struct {
+	mu   sync.Mutex
+	rows []member.Revocation
+	fail error
+}
+
+func (l *revlog) add(r member.Revocation) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.Seq = int64(len(l.rows)) + 1
+	l.rows = append(l.rows, r)
+	return r.Seq
+}
+
+func (l *revlog) setFail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail = err
+}
+
+func (l *revlog) Revocations(_ context.Context, after int64, limit int) ([]member.Revocation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return nil, l.fail
+	}
+	rows := l.rows[after:]
+	return append([]member.Revocation(nil), rows[:min(len(rows), limit)]...), nil
+}
+
+func (l *revlog) LastRevocation(context.Context) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.rows)), l.fail
+}
+
+// streams records what was cut, and in which order relative to the acknowledgement.
+type streams struct {
+	mu     sync.Mutex
+	cuts   []member.Revocation
+	all    int
+	before func(member.Revocation)
+}
+
+func (s *streams) Cut(_ context.Context, r member.Revocation) {
+	s.mu.Lock()
+	before := s.before
+	s.cuts = append(s.cuts, r)
+	s.mu.Unlock()
+	if before != nil {
+		before(r)
+	}
+}
+
+func (s *streams) CutAll(context.Context, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all++
+}
+
+func (s *streams) cutAll() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
+}
+
+func closed(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// eventually polls what only real time can bring about (a lease on CLOCK_BOOTTIME).
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 1000 {
+		if ok() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
+}
