@@ -4,7 +4,11 @@ import "time"
 
 // Config is one loaded boot file. Keys are the `key` tags; lists, never maps,
 // so that ids keep their case and order. Durations need a unit ("90s"), sizes
-// are bytes or with a unit ("16MiB").
+// are bytes or with a unit ("16MiB"). Fields tagged `secret` are never printed:
+// see redact.go. After [Load] the content of every *_file secret is in the plain
+// field beside it, the *_file field is empty, and every other path is absolute.
+//
+// A Config is read by many goroutines and written by none once loaded.
 type Config struct {
 	URL               string   `key:"url"`            // gateway origin, e.g. https://sso.example.com
 	Listen            string   `key:"listen"`         // public listener, default ":8443" with tls, "127.0.0.1:8081" without
@@ -26,6 +30,8 @@ type Config struct {
 	Outbound     Outbound     `key:"outbound"`
 	Limits       Limits       `key:"limits"`
 	Log          Log          `key:"log"`
+
+	warnings []Fault // found by Load, which alone sees file modes
 }
 
 // TLS are certificate files for the public listener; both empty = plain HTTP
@@ -45,26 +51,26 @@ type Organization struct {
 // Secrets are base64 keys of 32 bytes (64 for cookie). The first is current,
 // the second still accepted.
 type Secrets struct {
-	CookieKey             string `key:"cookie_key"`
+	CookieKey             string `key:"cookie_key" secret:"yes"`
 	CookieKeyFile         string `key:"cookie_key_file"`
-	CookieKeyPrevious     string `key:"cookie_key_previous"`
+	CookieKeyPrevious     string `key:"cookie_key_previous" secret:"yes"`
 	CookieKeyPreviousFile string `key:"cookie_key_previous_file"`
-	SealKey               string `key:"seal_key"`
+	SealKey               string `key:"seal_key" secret:"yes"`
 	SealKeyFile           string `key:"seal_key_file"`
-	SealKeyPrevious       string `key:"seal_key_previous"`
+	SealKeyPrevious       string `key:"seal_key_previous" secret:"yes"`
 	SealKeyPreviousFile   string `key:"seal_key_previous_file"`
 }
 
 // Database is "sqlite:PATH" (default sqlite:ssogate.db) or a postgres:// URL.
 type Database struct {
-	URL     string `key:"url"`
+	URL     string `key:"url" secret:"url"`
 	URLFile string `key:"url_file"`
 }
 
 // Redis keeps sessions and pending sign-ins when set ("redis://" or "rediss://");
 // empty keeps them in the database.
 type Redis struct {
-	URL     string `key:"url"`
+	URL     string `key:"url" secret:"url"`
 	URLFile string `key:"url_file"`
 }
 
@@ -90,7 +96,7 @@ type Provider struct {
 
 	Issuer           string   `key:"issuer"`
 	ClientID         string   `key:"client_id"`
-	ClientSecret     string   `key:"client_secret"`
+	ClientSecret     string   `key:"client_secret" secret:"yes"`
 	ClientSecretFile string   `key:"client_secret_file"`
 	Scopes           []string `key:"scopes"`
 
@@ -124,7 +130,7 @@ type SCIMConnection struct {
 // SCIMToken is a bearer token known to the config: at least 32 characters.
 type SCIMToken struct {
 	Name      string `key:"name"`
-	Token     string `key:"token"`
+	Token     string `key:"token" secret:"yes"`
 	TokenFile string `key:"token_file"`
 }
 
@@ -153,10 +159,10 @@ type Outbound struct {
 
 // Limits of the public listener.
 type Limits struct {
-	HeaderBytes    int           `key:"header_bytes"`     // default 64KiB
-	PendingSignIns int           `key:"pending_sign_ins"` // default 20000 (C13)
-	UpstreamDial   time.Duration `key:"upstream_dial"`    // default 3s
-	UpstreamHeader time.Duration `key:"upstream_header"`  // default 60s
+	HeaderBytes    int           `key:"header_bytes" unit:"bytes"` // default 64KiB
+	PendingSignIns int           `key:"pending_sign_ins"`          // default 20000 (C13)
+	UpstreamDial   time.Duration `key:"upstream_dial"`             // default 3s
+	UpstreamHeader time.Duration `key:"upstream_header"`           // default 60s
 }
 
 // Log is where and how to log.

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+// Values that are written in more than one place.
+const (
+	RequireSSOOn      = "on"      // every app request needs a session made by SSO
+	RequireSSOOff     = "off"     //
+	RequireSSOConsole = "console" // an owner decides in the console
+
+	ProtocolSAML = "saml"
+	ProtocolOIDC = "oidc"
+
+	JoinIDP        = "idp"
+	JoinSCIM       = "scim"
+	JoinInvitation = "invitation"
+
+	ActivationInvitation  = "invitation"
+	ActivationFirstSignIn = "first_sign_in"
+	ActivationImmediate   = "immediate"
+
+	MatchUserName   = "userName"
+	MatchExternalID = "externalId"
+)
+
+// Default is a Config with every key at its default and nothing that has none:
+// it does not pass [Config.Validate].
+func Default() *Config {
+	return &Config{
+		PrivateListen: "127.0.0.1:9090",
+		Organization:  Organization{Slug: "default"},
+		RequireSSO:    RequireSSOConsole,
+		Database:      Database{URL: "sqlite:ssogate.db"},
+		Session:       Session{Idle: 8 * time.Hour, Absolute: 24 * time.Hour},
+		SCIM:          SCIM{Activation: ActivationInvitation},
+		Streams:       Streams{LeaseGrace: 10 * time.Second, PerSession: 200, Total: 20000},
+		Limits: Limits{
+			HeaderBytes:    64 << 10,
+			PendingSignIns: 20000,
+			UpstreamDial:   3 * time.Second,
+			UpstreamHeader: 60 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "json"},
+	}
+}
+
+// ApplyDefaults fills every key that is still zero, for a Config made in code
+// (the demo, tests). [Load] has done it already, and tells a written 0, which
+// Validate refuses, from an absent key.
+func (c *Config) ApplyDefaults() {
+	d := Default()
+	or(&c.PrivateListen, d.PrivateListen)
+	or(&c.Organization.Slug, d.Organization.Slug)
+	or(&c.RequireSSO, d.RequireSSO)
+	if c.Database.URLFile == "" {
+		or(&c.Database.URL, d.Database.URL)
+	}
+	or(&c.Session.Idle, d.Session.Idle)
+	or(&c.Session.Absolute, d.Session.Absolute)
+	or(&c.SCIM.Activation, d.SCIM.Activation)
+	or(&c.Streams.LeaseGrace, d.Streams.LeaseGrace)
+	or(&c.Streams.PerSession, d.Streams.PerSession)
+	or(&c.Streams.Total, d.Streams.Total)
+	or(&c.Limits.HeaderBytes, d.Limits.HeaderBytes)
+	or(&c.Limits.PendingSignIns, d.Limits.PendingSignIns)
+	or(&c.Limits.UpstreamDial, d.Limits.UpstreamDial)
+	or(&c.Limits.UpstreamHeader, d.Limits.UpstreamHeader)
+	or(&c.Log.Level, d.Log.Level)
+	or(&c.Log.Format, d.Log.Format)
+	c.derive()
+}
+
+// derive fills what depends on other keys, and the elements of lists.
+func (c *Config) derive() {
+	if c.TLS.CertFile != "" {
+		or(&c.Listen, ":8443")
+	}
+	// Plain HTTP belongs behind a TLS front on this host unless told otherwise.
+	or(&c.Listen, "127.0.0.1:8081")
+	or(&c.Organization.Name, c.Organization.Slug)
+	for i := range c.Providers {
+		p := &c.Providers[i]
+		or(&p.Name, p.ID)
+		or(&p.Join, c.defaultJoin(p))
+		if p.Protocol == ProtocolOIDC && len(p.Scopes) == 0 {
+			p.Scopes = []string{"openid", "profile", "email"}
+		}
+	}
+	for i := range c.SCIM.Connections {
+		or(&c.SCIM.Connections[i].Match, MatchUserName)
+	}
+	for i := range c.Routes {
+		or(&c.Routes[i].PathPrefix, "/")
+	}
+}
+
+// defaultJoin follows the rule of the product: "scim" where SCIM is enabled, so
+// that unassigning a person at the IdP is final; "idp" where the provider is
+// bound to one organisation, which SAML metadata is and an OpenID Connect issuer
+// need not be; else "invitation".
+func (c *Config) defaultJoin(p *Provider) string {
+	if slices.ContainsFunc(c.SCIM.Connections, func(s SCIMConnection) bool { return s.Provider == p.ID }) {
+		return JoinSCIM
+	}
+	if p.Protocol == ProtocolSAML {
+		return JoinIDP
+	}
+	return JoinInvitation
+}
+
+func or[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
