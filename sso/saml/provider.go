@@ -1,0 +1,136 @@
+package saml
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso"
+)
+
+// Options make a Provider. All but HTTP (needed for a metadata URL only) and
+// Now are required.
+type Options struct {
+	Provider settings.Provider
+	URL      string            // gateway origin, e.g. https://sso.example.com
+	Key      crypto.Signer     // RSA, at least 2048 bits: signs AuthnRequests and opens encrypted assertions
+	Cert     *x509.Certificate // of Key; published in the SP metadata
+	HTTP     *http.Client      // SSRF-safe client that fetches metadata
+	Now      clock.Func        // default time.Now
+}
+
+// Provider is one SAML identity provider, seen from our side. Safe for
+// concurrent use.
+type Provider struct {
+	settings settings.Provider
+	names    settings.Attributes
+	entityID string // ours
+	acs      string
+	key      crypto.Signer
+	cert     *x509.Certificate
+	client   *http.Client
+	now      clock.Func
+
+	idp    atomic.Pointer[idp] // nil until metadata was read once
+	panics atomic.Int64
+	skew   atomic.Int64 // nanoseconds, of the last accepted assertion
+
+	mu      sync.Mutex // one fetch at a time; guards failure and tried
+	failure error
+	tried   time.Time
+}
+
+// New makes a provider. What the settings hold (XML, or entity id, URL and
+// certificates) is checked now, and any fault is an error.
+//
+// A metadata URL is fetched now, within 10 seconds. If that fails the provider
+// is returned all the same, so that an IdP that is down cannot keep the gateway
+// from starting: [Provider.Health] tells why, Begin and Verify answer
+// [ErrNoMetadata], and Begin tries again.
+func New(o Options) (*Provider, error) {
+	p := &Provider{
+		settings: o.Provider, names: withDefaults(o.Provider.Attributes),
+		key: o.Key, cert: o.Cert, client: o.HTTP, now: o.Now,
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	id := o.Provider.ID
+	if id == "" || url.PathEscape(id) != id || o.Provider.Protocol != settings.SAML {
+		return nil, fmt.Errorf("saml: provider %s is not a SAML provider with an id fit for a URL", quote(id))
+	}
+	base, err := url.Parse(o.URL)
+	if err != nil || (base.Scheme != "https" && base.Scheme != "http") || base.Host == "" ||
+		(base.Path != "" && base.Path != "/") || base.RawQuery != "" || base.Fragment != "" || base.User != nil {
+		return nil, fmt.Errorf("saml: %s is not an origin", quote(o.URL))
+	}
+	origin := base.Scheme + "://" + base.Host
+	p.entityID = origin + "/saml/" + id + "/metadata"
+	p.acs = origin + "/saml/" + id + "/acs"
+	if err := p.checkKey(); err != nil {
+		return nil, err
+	}
+	if o.Provider.SAML.MetadataURL == "" {
+		found, err := fromSettings(o.Provider.SAML, p.now())
+		if err != nil {
+			return nil, err
+		}
+		p.idp.Store(found)
+		return p, nil
+	}
+	if p.client == nil {
+		return nil, errors.New("saml: a metadata URL needs an HTTP client")
+	}
+	_ = p.Refresh(context.Background()) // kept for Health
+	return p, nil
+}
+
+func (p *Provider) checkKey() error {
+	if p.key == nil || p.cert == nil {
+		return errors.New("saml: no signing key and certificate")
+	}
+	public, ok := p.key.Public().(*rsa.PublicKey)
+	if !ok || public.N.BitLen() < minRSABits {
+		return fmt.Errorf("saml: signing key must be RSA of at least %d bits", minRSABits)
+	}
+	if !public.Equal(p.cert.PublicKey) {
+		return errors.New("saml: signing key and certificate do not belong together")
+	}
+	return nil
+}
+
+// Info describes the provider.
+func (p *Provider) Info() sso.Info {
+	return sso.Info{ID: p.settings.ID, Name: p.settings.Name, Protocol: string(settings.SAML)}
+}
+
+// EntityID is our entityID towards this IdP, also the audience it must name.
+func (p *Provider) EntityID() string { return p.entityID }
+
+// ACS is the URL of our assertion consumer service.
+func (p *Provider) ACS() string { return p.acs }
+
+// trusted is the IdP side if it may be relied on now.
+func (p *Provider) trusted(now time.Time) (*idp, error) {
+	i := p.idp.Load()
+	if i == nil {
+		return nil, fmt.Errorf("saml: provider %s: %w", p.settings.ID, ErrNoMetadata)
+	}
+	// Fault 10: the last good copy serves until its own validUntil, no longer.
+	if !i.validUntil.IsZero() && !now.Before(i.validUntil) {
+		return nil, refuse("metadata_expired", "provider %s: %w", p.settings.ID, ErrMetadataExpired)
+	}
+	return i, nil
+}
+
+var _ sso.Provider = (*Provider)(nil)
