@@ -194,9 +194,9 @@ func (f *Flow) wrongBinding(w http.ResponseWriter, r *http.Request) {
 // metadata serves the SP metadata of a SAML provider.
 func (f *Flow) metadata(w http.ResponseWriter, r *http.Request) {
 	if m, ok := f.Providers(r.PathValue("provider")).(interface {
-		Metadata(http.ResponseWriter, *http.Request)
+		ServeMetadata(http.ResponseWriter, *http.Request)
 	}); ok {
-		m.Metadata(w, r)
+		m.ServeMetadata(w, r)
 		return
 	}
 	f.notFound(w, r)
