@@ -2,8 +2,13 @@ package member
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+
+	"github.com/ssogate/ssogate/audit"
 )
 
 // Actor is who changes something, for the audit event.
@@ -101,51 +106,16 @@ func (e *UnknownMembersError) Error() string { return "member: unknown members" 
 var ErrOutOfScope = errors.New("member: not in this connection's scope")
 
 // Directory is the only writer of members and teams. Safe for concurrent use.
-// All fields are required except Now.
+// Store and Revoker are required.
+//
+// Every method that ends or narrows access waits for the Revoker's barrier
+// after its commit. Its error then means "durable, not yet confirmed": callers
+// answer 503, and a retry waits again for the same row (C2).
 type Directory struct {
 	Store   Store
 	Revoker Revoker
 	Now     func() time.Time // time.Now when nil
 }
-
-// The methods of Directory and their contract (bodies in the files beside this one):
-//
-// admit.go
-//	Admit(ctx, Login) (Member, error)
-//	    linked identity -> that member; else the member that Login.Connection provisioned and whose Match
-//	    attribute equals the subject (userName compared folded, externalId exactly), linked once; else the
-//	    invitation in Login.Invitation; else a new member when Join == idp and no tombstone. *Refusal otherwise.
-//	    With Accept (or Activation first_sign_in) a pending invitation is accepted in the same transaction.
-//	    A second subject for a linked provisioned member: RefusedSecondSubject + audit. E-mail never links (G6).
-//	    Writes audit events for joins, links, acceptance; the sign-in itself is audited by sso.
-//	Snapshot(ctx, ID, sessionHash string) (Snapshot, error)     one View; ErrNotFound when the member is gone
-//
-// provision.go (SCIM)
-//	Create(ctx, Actor, Connection, Member) (Member, error)      ErrConflict; draft's userName etc.; clears no tombstone of others,
-//	                                                            but clears tombstones of the member it re-creates (same connection match)
-//	Get(ctx, Connection, ID) (Member, []Team, error)
-//	Update(ctx, Actor, Connection, ID, ifVersion int64, change func(*Member) error) (Member, error)
-//	    ifVersion 0 = any. change edits a copy inside the transaction; only UserName, names, Email, ExternalID, Wish,
-//	    Document and (MaySetRole, never owner) Role may differ. No difference: no version bump, no Modified bump.
-//	    Wish true->false: Epoch+1, Revoke(End, member, Epoch). Wish false->true: Epoch+1 (no revocation row needed).
-//	    Wish false on an already inactive member: waits for LatestRevocation's barrier again (C2).
-//	    Fallback owner: ErrFallback for deactivation, rename, delete.
-//	Delete(ctx, Actor, Connection, ID, ifVersion int64) error   tombstones of all its identities, revocation, barrier
-//	CreateTeam(ctx, Actor, Connection, Team, []ID) (Team, error)   slug from displayName; on a collision "<provider>.<slug>", then -2, -3...
-//	GetTeam(ctx, Connection, ID) (Team, error)
-//	TeamMembers(ctx, Connection, ID) ([]TeamMember, error)
-//	UpdateTeam(ctx, Actor, Connection, ID, ifVersion int64, TeamChange) (Team, error)
-//	    *UnknownMembersError applies nothing; one Recheck row per change set with members who lost or gained the team
-//	    (scope member, target each? no: ONE row, scope all) then barrier.
-//	DeleteTeam(ctx, Actor, Connection, ID, ifVersion int64) error
-//
-// sessions.go
-//	EndSession(ctx, Actor, EndedSession) error                  tombstone + Revoke(End, session, hash) + barrier
-//	EndSessions(ctx, Actor, ID, reason string) error            "sign out everywhere": Epoch+1, Revoke(End, member), barrier
-//	Suspend(ctx, Actor, ID, bool) (Member, error)               an owner's suspension; same cut-off as deactivation
-//
-// names.go
-//	FoldUserName(s string) string                               NFKC, then full Unicode case folding, trimmed; C03
 
 // now is the injected clock, or the wall clock, in UTC and at the precision both stores keep.
 func (d *Directory) now() time.Time {
@@ -161,5 +131,24 @@ func (d *Directory) barrier(ctx context.Context, seq int64) error {
 	if seq == 0 {
 		return nil
 	}
-	return d.Revoker.Barrier(ctx, seq)
+	if err := d.Revoker.Barrier(ctx, seq); err != nil {
+		return fmt.Errorf("member: cut-off %d is committed but not yet confirmed: %w", seq, err)
+	}
+	return nil
 }
+
+// event starts the audit event of a change by a.
+func (a Actor) event(kind string, target ID, provider string) audit.Event {
+	e := audit.Event{
+		Kind: kind, Outcome: audit.Allowed, Actor: a.Name,
+		Provider: provider, RequestID: a.RequestID, Address: a.Address,
+	}
+	if target != "" {
+		e.Target, _, _ = strings.Cut(kind, ".")
+		e.Target += ":" + string(target)
+	}
+	return e
+}
+
+// newID is 128 random bits: nobody can guess the next one (row C09).
+func newID() ID { return ID(strings.ToLower(rand.Text())) }

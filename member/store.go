@@ -13,6 +13,7 @@ var (
 	ErrConflict = errors.New("member: already taken")          // unique value in use
 	ErrVersion  = errors.New("member: version does not match") // optimistic lock lost
 	ErrFallback = errors.New("member: fallback owner is out of reach")
+	ErrRole     = errors.New("member: a connection may not give or take this role")
 )
 
 // Store runs functions inside one SQL transaction. Update commits when fn
@@ -24,9 +25,11 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
-// Tx is everything one transaction can do. It is valid only inside fn.
+// Tx is everything one transaction can do. It is valid only inside fn. Inside
+// Update, a row that was read stays as read until the transaction ends.
 type Tx interface {
 	Members
+	Names
 	Identities
 	Teams
 	Memberships
@@ -37,11 +40,19 @@ type Tx interface {
 // Members are the member rows.
 type Members interface {
 	Member(id ID) (Member, error)
-	MemberByUserName(folded string) (Member, error) // see FoldUserName
-	MemberByExternalID(connection, externalID string) (Member, error)
-	InsertMember(m Member) error                  // ErrConflict on userName
+	InsertMember(m Member) error                  // ErrConflict when the user name's key is taken
 	UpdateMember(m Member, ifVersion int64) error // ErrVersion, ErrConflict; stores m as given
 	DeleteMember(id ID, ifVersion int64) error    // with identities, memberships, invitations
+}
+
+// Names find members by what others call them.
+type Names interface {
+	MemberByUserName(folded string) (Member, error) // see FoldUserName
+	// MemberByExternalID answers ErrConflict when several members of the
+	// connection carry the label: RFC 7643 section 3.1 does not make it unique.
+	MemberByExternalID(connection, externalID string) (Member, error)
+	UserNameTaken(key string) (bool, error) // see UserNameKey
+	EmailTaken(folded string) (bool, error) // false for ""
 }
 
 // Identities are (provider, issuer, subject) keys and their tombstones.
@@ -64,12 +75,18 @@ type Teams interface {
 	DeleteTeam(id ID, ifVersion int64) error
 }
 
+// TeamMember is one member of a team, as lists show him.
+type TeamMember struct {
+	ID          ID
+	DisplayName string
+}
+
 // Memberships are rows, never a document, so concurrent writers lose nobody (G7).
 type Memberships interface {
-	TeamsOf(id ID) ([]Team, error)
-	MembersOf(team ID) ([]ID, error)
-	AddMembership(team, id ID) (added bool, err error) // ErrNotFound for an unknown member
-	RemoveMembership(team, id ID) (removed bool, err error)
+	TeamsOf(id ID) ([]Team, error)                           // by slug
+	MembersOf(team ID) ([]TeamMember, error)                 // by id
+	AddMemberships(team ID, ids []ID) (added int, err error) // ErrNotFound for an unknown member
+	RemoveMemberships(team ID, ids []ID) (removed int, err error)
 	UnknownMembers(connection string, ids []ID) ([]ID, error) // those that do not exist in the connection's scope
 }
 
@@ -85,8 +102,10 @@ type Journal interface {
 	// Revoke appends a row and returns its number. It must be the LAST write of
 	// the transaction before commit: it locks the counter row (C1).
 	Revoke(r Revocation) (seq int64, err error)
-	LatestRevocation(scope RevocationScope, target string) (seq int64, err error) // 0 when none
-	Audit(e audit.Event) error
+	// LatestRevocation is the number of the last row of that target, 0 when
+	// there is none. The empty scope asks for the log's number.
+	LatestRevocation(scope RevocationScope, target string) (seq int64, err error)
+	Audit(e audit.Event) error // before Revoke
 	// EndSession writes the tombstone of one session: hash until its absolute end (C6).
 	EndSession(s EndedSession) error
 	SessionEnded(hash string) (bool, error)
