@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Limits of a return path.
+// Limits of a return path: path with query, and fragment, each for itself, so
+// that a long fragment never costs the path.
 const (
 	maxReturn   = 2 << 10
 	maxFragment = 1 << 10
@@ -23,11 +24,8 @@ const (
 // prefix /.sso/ are dropped too: a sign-in must not end on an error or on an
 // action (R02).
 func SafeReturn(raw string) string {
-	if len(raw) > maxReturn || !printable(raw) {
-		return "/"
-	}
 	rest, fragment, _ := strings.Cut(raw, "#")
-	if SafeFragment(fragment) != fragment {
+	if len(rest) > maxReturn || len(fragment) > maxFragment || !printable(rest) || !printable(fragment) {
 		return "/"
 	}
 	path, _, _ := strings.Cut(rest, "?")
@@ -104,5 +102,6 @@ func safePath(path string) bool {
 			return false
 		}
 	}
-	return !strings.EqualFold(segments[0], ".sso")
+	first, _, _ := strings.Cut(segments[0], ";")
+	return !strings.EqualFold(first, ".sso")
 }
