@@ -48,7 +48,24 @@ type OIDCProvider struct {
 	ClientID     string
 	ClientSecret string
 	Scopes       []string
+	// UnverifiedEmail is what to do with an address that the provider does not
+	// vouch for (email_verified is not true).
+	UnverifiedEmail UnverifiedEmail
 }
+
+// UnverifiedEmail is a policy. The zero value refuses the sign-in.
+type UnverifiedEmail string
+
+// Policies on addresses that the provider does not vouch for.
+const (
+	RefuseUnverifiedEmail UnverifiedEmail = ""
+	// DropUnverifiedEmail signs the person in without an e-mail address.
+	DropUnverifiedEmail UnverifiedEmail = "drop"
+	// InsecureTrustUnverifiedEmail passes the address on. Safe only where people
+	// cannot set it themselves at the provider (an Entra tenant, for example,
+	// never sends email_verified).
+	InsecureTrustUnverifiedEmail UnverifiedEmail = "trust"
+)
 
 // Attributes names where profile values come from. Empty lists use the
 // protocol's usual names.

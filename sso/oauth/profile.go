@@ -1,0 +1,175 @@
+package oauth
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso"
+)
+
+// names are the claims that profile values come from: the operator's, or those
+// of Core section 5.1. groups is not standard but what Okta, Keycloak, Entra
+// and others call it.
+func (p *Provider) names() settings.Attributes {
+	a := p.cfg.Attributes
+	usual := func(list *[]string, names ...string) {
+		if len(*list) == 0 {
+			*list = names
+		}
+	}
+	usual(&a.UserName, "preferred_username", "email")
+	usual(&a.Email, "email")
+	usual(&a.DisplayName, "name")
+	usual(&a.GivenName, "given_name")
+	usual(&a.FamilyName, "family_name")
+	usual(&a.Groups, "groups")
+	return a
+}
+
+// lacking reports whether userinfo could add something wanted: a name to call
+// the person by, an address with its verification, or groups that the operator
+// asked for by name.
+func (p *Provider) lacking(c claims) bool {
+	n := p.names()
+	absent := func(names []string) bool {
+		for _, name := range names {
+			if c.has(name) {
+				return false
+			}
+		}
+		return true
+	}
+	return absent(n.UserName) || absent(n.Email) || absent(n.DisplayName) ||
+		(c.has("email") && !c.has("email_verified")) ||
+		(len(p.cfg.Attributes.Groups) > 0 && absent(n.Groups))
+}
+
+// assertion maps verified claims. The key is (provider, issuer, sub) and nothing
+// else: an e-mail address or user name, verified or not, is a label (row O12).
+func (p *Provider) assertion(c claims, l sso.Login) (sso.Assertion, error) {
+	sub, err := c.text("sub")
+	if err != nil {
+		return sso.Assertion{}, refuse("subject", err)
+	}
+	c, err = p.vouched(c)
+	if err != nil {
+		return sso.Assertion{}, err
+	}
+	profile, err := p.profile(c)
+	if err != nil {
+		return sso.Assertion{}, refuse("claims", err)
+	}
+	if profile.UserName == "" {
+		profile.UserName = sub
+	}
+	groups, err := first(p.names().Groups, c.list, func(l []string) bool { return len(l) == 0 })
+	if err != nil {
+		return sso.Assertion{}, refuse("groups", err)
+	}
+	sid, err := c.text("sid")
+	if err != nil {
+		return sso.Assertion{}, refuse("claims", err)
+	}
+	issuer := p.cfg.OIDC.Issuer
+	return sso.Assertion{
+		Identity:     member.Identity{Provider: p.cfg.ID, Issuer: issuer, Subject: sub},
+		Profile:      profile,
+		Groups:       groups,
+		SessionIndex: sid,
+		// The nonce is what makes an ID token ours: one token per Login is ever
+		// accepted, however often it is presented and under whatever code.
+		ReplayKey:   issuer + "#" + secret.Sum(l.Start.Nonce).String(),
+		ReplayUntil: l.Expires.Add(Skew),
+	}, nil
+}
+
+func (p *Provider) profile(c claims) (member.Profile, error) {
+	n := p.names()
+	var out member.Profile
+	for _, f := range []struct {
+		to    *string
+		names []string
+	}{
+		{&out.UserName, n.UserName},
+		{&out.Email, n.Email},
+		{&out.DisplayName, n.DisplayName},
+		{&out.GivenName, n.GivenName},
+		{&out.FamilyName, n.FamilyName},
+	} {
+		v, err := first(f.names, c.text, func(s string) bool { return s == "" })
+		if err != nil {
+			return member.Profile{}, err
+		}
+		*f.to = strings.TrimSpace(v)
+	}
+	if out.DisplayName == "" {
+		out.DisplayName = strings.TrimSpace(out.GivenName + " " + out.FamilyName)
+	}
+	if out.Email != "" && !plainAddress(out.Email) {
+		return member.Profile{}, errors.New("the e-mail address is not a plain one")
+	}
+	return out, nil
+}
+
+// first is the first of the named claims that says something.
+func first[T any](names []string, read func(string) (T, error), empty func(T) bool) (T, error) {
+	for _, name := range names {
+		if v, err := read(name); err != nil || !empty(v) {
+			return v, err
+		}
+	}
+	var none T
+	return none, nil
+}
+
+// vouched applies the provider's policy on addresses it does not vouch for (row
+// O11). An application behind may take the address for an identity, so an
+// unverified one must not get that far by default. It covers the claim "email",
+// under whatever it is mapped to; a claim of another name that the operator maps
+// is the operator's word.
+func (p *Provider) vouched(c claims) (claims, error) {
+	if email, _ := c.text("email"); email == "" && !c.has("email") {
+		return c, nil
+	}
+	if c.truth("email_verified") {
+		return c, nil
+	}
+	switch p.cfg.OIDC.UnverifiedEmail {
+	case settings.InsecureTrustUnverifiedEmail:
+		return c, nil
+	case settings.DropUnverifiedEmail:
+		return c.without("email"), nil
+	case settings.RefuseUnverifiedEmail:
+	}
+	return nil, refuse("email_unverified", errors.New("email_verified is not true"))
+}
+
+// plainAddress accepts the addresses that every reader reads alike (row O15):
+// ASCII, one @, a dot-atom local part without the routing characters % and !,
+// a domain of letter-digit-hyphen labels without a dot at its end. Quoted local
+// parts, comments and full-width @ have all been used to make two parsers see
+// two domains.
+func plainAddress(s string) bool {
+	local, domain, ok := strings.Cut(s, "@")
+	if !ok || len(s) > 254 || len(local) > 64 {
+		return false
+	}
+	return labels(local, "!#$&'*+-/=?^_`{|}~", false) && labels(domain, "-", true)
+}
+
+func labels(s, extra string, host bool) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 64 || (host && (label[0] == '-' || label[len(label)-1] == '-')) {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (extra == "" || strings.IndexByte(extra, c) < 0) {
+				return false
+			}
+		}
+	}
+	return true
+}
