@@ -31,8 +31,9 @@ func (f Fault) String() string {
 	return b.String()
 }
 
-// Error is why a config was refused: every fault found, in the order of the
-// file. [Load] answers no other error type.
+// Error is why a config was refused: every fault found, those of form (unknown
+// keys, unreadable values) before those of meaning. [Load] answers no other error
+// type.
 type Error struct {
 	Path   string // the file, "" when only the environment was read
 	Faults []Fault

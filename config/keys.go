@@ -130,7 +130,7 @@ func (fs *faults) key(path, text, file string, size int, required bool) []byte {
 	}
 	k, ok := decodeKey(text)
 	switch {
-	case !ok && placeholder(text):
+	case (!ok || len(k) != size) && placeholder(text):
 		fs.add(path, "is a placeholder, not a key", makeKey(size))
 	case !ok:
 		fs.add(path, "is not base64", makeKey(size))

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes "ssogate" a command of the transcripts: the real Main in a
+// process of its own, with the transcript's environment.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ssogate": main})
+}
+
+// TestTranscripts runs testdata/*.txtar: what an operator types and reads.
+func TestTranscripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"mode": mode},
+	})
+}
+
+// mode FILE 0600 checks permissions: secrets must not be born readable.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode file 0600")
+	}
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if got := "0" + strings.TrimLeft(info.Mode().Perm().String(), "-"); octal(info.Mode().Perm()) != args[1] {
+		ts.Fatalf("%s has mode %s (%s), want %s", args[0], octal(info.Mode().Perm()), got, args[1])
+	}
+}
+
+func octal(m os.FileMode) string {
+	const digits = "01234567"
+	return string([]byte{'0', digits[m>>6&7], digits[m>>3&7], digits[m&7]})
+}
+
+func TestEveryCommandExplainsItself(t *testing.T) {
+	for _, cmd := range commands(&app{}) {
+		if cmd.Short == "" || cmd.Long == "" || cmd.Example == "" {
+			t.Errorf("%s has no real help: it needs Short, Long and Example", cmd.Name())
+		}
+		if cmd.HasSubCommands() || cmd.Args != nil {
+			continue
+		}
+		t.Errorf("%s silently ignores arguments: set Args", cmd.Name())
+	}
+}
+
+func TestMainUsesOnlyWhatItIsGiven(t *testing.T) {
+	var out, errs bytes.Buffer
+	code := Main(context.Background(), []string{"check", "-c", "/nowhere.yaml"}, strings.NewReader(""), &out, &errs, nil)
+	if code != exitError || !strings.Contains(out.String(), "no such file") || errs.Len() > 0 {
+		t.Fatalf("code %d, out %q, err %q", code, out.String(), errs.String())
+	}
+}
+
+func TestVersionLineNamesTheCommit(t *testing.T) {
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
+		{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"},
+	}}
+	if got := versionLine(info); !strings.HasPrefix(got, "ssogate v1.2.3 0123456789ab (modified) go") {
+		t.Errorf("got %q", got)
+	}
+	if got := versionLine(nil); !strings.HasPrefix(got, "ssogate (devel) go") {
+		t.Errorf("without build info: %q", got)
+	}
+}
