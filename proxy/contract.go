@@ -50,3 +50,11 @@ type Decision struct {
 	Rule    string // which route and rule decided, e.g. "reports: teams"
 	Reason  string // machine word, e.g. "team_missing"
 }
+
+// Readmitter is implemented by a [Sessions] that can answer while the
+// revocation numbered seq is being applied: what it answers was read after that
+// row was committed, although the node has not yet acknowledged it. Without it
+// [Live.Cut] asks Admit, and streams for which Admit cannot answer are closed.
+type Readmitter interface {
+	Readmit(ctx context.Context, r *http.Request, seq int64) (*session.Principal, error)
+}

@@ -1,0 +1,319 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/proxy/canonical"
+	"github.com/ssogate/ssogate/proxy/upstream"
+	"github.com/ssogate/ssogate/session"
+)
+
+// Options of [New]. Sessions, SignIn, Reserved, Routes, Live and GatewayURL are
+// required.
+type Options struct {
+	Sessions   Sessions
+	SignIn     SignIn
+	Reserved   http.Handler // serves /.sso/ on every app origin; r.Host is the configured one
+	Routes     *Routes
+	Live       *Live
+	Audit      audit.Recorder // nil: refusals are only counted
+	GatewayURL string         // where people sign in
+	Support    string         // whom a refused person should ask
+	Upstream   upstream.Options
+	Now        clock.Func // default time.Now
+	Log        *slog.Logger
+	Metrics    prometheus.Registerer
+}
+
+// Gate is the handler of all app origins: every request to an application
+// passes it, is read once, decided once, and forwarded exactly as decided.
+// Safe for concurrent use.
+type Gate struct {
+	o       Options
+	routes  atomic.Pointer[Routes]
+	rp      *httputil.ReverseProxy
+	denials *denials
+	metrics gateMetrics
+}
+
+// Limits on the number of header lines and cookies; their bytes are limited by
+// http.Server.MaxHeaderBytes. Browsers keep at most 180 cookies of a host.
+const (
+	maxHeaderLines = 256
+	maxCookies     = 500
+)
+
+// New checks the options and builds the gate. It starts nothing. Run it inside
+// web.Handler, on an http.Server without WriteTimeout (streams) and with
+// [ConnContext].
+func New(o Options) (*Gate, error) {
+	if o.Sessions == nil || o.SignIn == nil || o.Reserved == nil || o.Routes == nil || o.Live == nil || o.GatewayURL == "" {
+		return nil, errors.New("proxy: sessions, sign-in, reserved, routes, live and gateway url are required")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	g := &Gate{o: o}
+	if err := g.metrics.register(o.Metrics); err != nil {
+		return nil, err
+	}
+	g.denials = newDenials(o.Audit, o.Now, g.metrics.auditLost.Inc)
+	g.routes.Store(o.Routes)
+	g.rp = &httputil.ReverseProxy{
+		Transport:      upstream.NewTransport(o.Upstream),
+		BufferPool:     &upstream.Buffers{},
+		Rewrite:        rewrite, // never Director: it lets Connection: remove what it sets
+		ModifyResponse: modifyResponse,
+		ErrorHandler:   g.upstreamFailed,
+		// One line when an answer breaks in the middle; what breaks before is ours to log.
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+	}
+	return g, nil
+}
+
+// SetRoutes swaps the table. Running streams keep their connection and are asked
+// about the new table at the next recheck.
+func (g *Gate) SetRoutes(t *Routes) { g.routes.Store(t) }
+
+// Owns reports whether a Host header names an app origin: the listener sends
+// such requests here, and every other to the gateway's own handler.
+func (g *Gate) Owns(host string) bool { return g.routes.Load().Owns(host) }
+
+// ServeHTTP implements http.Handler.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q, err := canonical.Parse(r)
+	if err != nil {
+		g.malformed(w, r, err)
+		return
+	}
+	st := g.routes.Load().sites[q.Host]
+	if st == nil {
+		g.notHere(w, r, http.StatusMisdirectedRequest, "unknown_host")
+		return
+	}
+	if r.Host != st.host {
+		// Cookies and sign-in are bound to the configured name: one origin, one name.
+		r = r.WithContext(r.Context()) // a shallow copy
+		r.Host = st.host
+	}
+	switch {
+	case q.Reserved():
+		g.o.Reserved.ServeHTTP(w, r)
+		return
+	case q.NearReserved():
+		g.notHere(w, r, http.StatusNotFound, "near_reserved")
+		return
+	case headerLines(r.Header) > maxHeaderLines || cookieCount(r.Header) > maxCookies:
+		g.malformed(w, r, &canonical.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "too_many_headers"})
+		return
+	}
+	ws, ok := webSocket(r)
+	if !ok {
+		g.malformed(w, r, &canonical.Refusal{Status: http.StatusBadRequest, Reason: "upgrade"})
+		return
+	}
+	rt, near := st.find(q)
+	if rt == nil || near {
+		g.notHere(w, r, http.StatusNotFound, map[bool]string{true: "near_route", false: "no_route"}[near])
+		return
+	}
+	x := &exchange{ResponseWriter: w, g: g, q: q, rt: rt, webSocket: ws}
+	web.Annotate(r.Context(), "route", rt.name)
+	if rt.isPublic(q) {
+		x.d = Decision{Verdict: Public, Rule: rt.rulePublic}
+		g.metrics.public.Inc()
+		if r, ok = x.enter(r); ok {
+			x.forward(r)
+		}
+		return
+	}
+	if r, ok = x.admit(r); ok {
+		x.forward(r)
+	}
+}
+
+// exchange is one request on its way through the gate. It is the ResponseWriter
+// that ReverseProxy writes to and travels in the request's context.
+type exchange struct {
+	http.ResponseWriter
+	g         *Gate
+	q         canonical.Request
+	rt        *Route
+	p         *session.Principal // nil on a public path
+	d         Decision
+	webSocket bool
+	flight    flight
+	body      clientBody
+	res       *http.Response // for its trailers, which are there when the body has been read
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// admit decides, and registers what it admits. When it answers false, the
+// refusal has been written.
+func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
+	g, w := x.g, x.ResponseWriter
+	// Twice at most: a revocation between reading the principal and registering
+	// makes the first reading stale; it may have been about something else.
+	for range 2 {
+		p, err := g.o.Sessions.Admit(r.Context(), r)
+		if err != nil {
+			if r.Context().Err() != nil {
+				panic(http.ErrAbortHandler) // the client has gone; there is nobody to answer
+			}
+			g.refuse(w, r, x, x.rt.withoutSession(err), p)
+			return nil, false
+		}
+		x.p, x.d = p, x.rt.decide(p)
+		if x.d.Verdict != Admit {
+			g.refuse(w, r, x, x.d, p)
+			return nil, false
+		}
+		if x.webSocket && !sameOrigin(r, x.rt.site) {
+			// The cookie came along by itself; only Origin says whose page asks (row W01).
+			g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
+			return nil, false
+		}
+		in, ok := x.enter(r)
+		if !ok {
+			return nil, false
+		}
+		if g.o.Sessions.Still(p) {
+			g.metrics.admitted.Inc()
+			web.Annotate(r.Context(), "member", string(p.Member.ID))
+			return in, true
+		}
+		x.leave()
+		x.flight = flight{}
+	}
+	g.refuse(w, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "revocation_race"}, nil)
+	return nil, false
+}
+
+// enter registers the request, which from then on can be cut, and answers it
+// with the context that a cut cancels.
+func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), exchangeKey{}, x))
+	f := &x.flight
+	f.live, f.p, f.w, f.cancel = x.g.o.Live, x.p, x.ResponseWriter, cancel
+	if r.ProtoMajor == 1 { // an HTTP/2 connection carries others' requests too
+		f.conn = connOf(ctx)
+	}
+	if x.p != nil {
+		f.ask = x.rt.name + " " + x.rt.site.host
+		f.recheck = func(ctx context.Context, seq int64) answer { return x.g.ask(ctx, r, x.q, seq) }
+	}
+	if x.webSocket && f.live.draining.Load() {
+		cancel(nil)
+		x.g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "draining"}, x.p)
+		return nil, false
+	}
+	if err := f.live.enter(f); err != nil {
+		cancel(nil)
+		x.g.tooMany(x.ResponseWriter, r, x, err)
+		return nil, false
+	}
+	return r.WithContext(ctx), true
+}
+
+func (x *exchange) leave() {
+	x.flight.leave()
+	x.flight.cancel(nil)
+}
+
+// ask decides anew about a running exchange, with today's routes.
+func (g *Gate) ask(ctx context.Context, r *http.Request, q canonical.Request, seq int64) answer {
+	// The request's own context may be ending; r is read only.
+	r = r.WithContext(ctx)
+	var p *session.Principal
+	var err error
+	if again, ok := g.o.Sessions.(Readmitter); ok {
+		p, err = again.Readmit(ctx, r, seq)
+	} else {
+		p, err = g.o.Sessions.Admit(ctx, r)
+	}
+	st := g.routes.Load().sites[q.Host]
+	if st == nil {
+		return denied
+	}
+	rt, near := st.find(q)
+	if rt == nil || near {
+		return denied
+	}
+	if err != nil {
+		if rt.withoutSession(err).Verdict == Unavailable {
+			return unknown
+		}
+		return denied
+	}
+	if rt.decide(p).Verdict != Admit {
+		return denied
+	}
+	return allowed
+}
+
+// webSocket reports whether r is a WebSocket handshake (RFC 6455 section 4.1).
+// ok is false when it asks for any other upgrade: h2c would be a tunnel through
+// the gate for whole connections, and a list of protocols lets the application
+// choose (row P10).
+func webSocket(r *http.Request) (ws, ok bool) {
+	up := r.Header["Upgrade"]
+	if len(up) == 0 || len(up) == 1 && up[0] == "" {
+		return false, true // "Connection: upgrade" alone is a common proxy's habit
+	}
+	ws = len(up) == 1 && strings.EqualFold(up[0], "websocket") &&
+		r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 &&
+		r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
+		hasToken(r.Header["Connection"], "upgrade") &&
+		len(r.Header["Sec-Websocket-Key"]) == 1 &&
+		len(r.Header["Sec-Websocket-Version"]) == 1
+	return ws, ws
+}
+
+// sameOrigin is true only for exactly one Origin that is the app's own. A
+// program without a browser sends none; it has no business with a browser's cookie.
+func sameOrigin(r *http.Request, st *site) bool {
+	o := r.Header["Origin"]
+	return len(o) == 1 && o[0] == st.origin
+}
+
+func hasToken(values []string, token string) bool {
+	for _, v := range values {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func headerLines(h http.Header) int {
+	n := 0
+	for _, v := range h {
+		n += len(v)
+	}
+	return n
+}
+
+var _ http.Handler = (*Gate)(nil)

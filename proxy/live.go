@@ -1,0 +1,322 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/session"
+)
+
+// LiveOptions of [NewLive]. Zero values mean the defaults named.
+type LiveOptions struct {
+	PerSession int           // requests and streams at once per session; default 200
+	Total      int           // in all; default 20000
+	Sweep      time.Duration // how often expired sessions are looked for; default 500ms
+	Now        clock.Func    // default time.Now
+	Metrics    prometheus.Registerer
+}
+
+// Errors of registering. The gate answers 429 and 503.
+var (
+	errPerSession = errors.New("proxy: too many requests of one session at once")
+	errTotal      = errors.New("proxy: too many requests at once")
+)
+
+// closeWait bounds how long a cut waits for handlers to leave. Together with
+// the graces of a tunnel it stays below the second of G1.
+const closeWait = 800 * time.Millisecond
+
+// Live knows every admitted request and stream from before it is dispatched
+// until its handler has left, so that a revocation can end them (C10). Finding a
+// session's or a member's is one map access. It implements [session.Streams].
+// Safe for concurrent use.
+type Live struct {
+	o        LiveOptions
+	metrics  liveMetrics
+	draining atomic.Bool
+
+	mu       sync.Mutex
+	total    int
+	sessions map[secret.Hash]*group
+	members  map[member.ID]*group
+	public   group         // without a session: only Shutdown concerns them
+	spare    []*group      // groups come and go with every request
+	sweeping bool          // a sweep is due
+	idle     chan struct{} // closed when the last one leaves; made by Shutdown
+}
+
+// group is one session's or one member's flights, newest first.
+type group struct {
+	head *flight
+	n    int
+}
+
+// NewLive makes an empty registry. Errors: metrics of that name exist already.
+func NewLive(o LiveOptions) (*Live, error) {
+	if o.PerSession <= 0 {
+		o.PerSession = 200
+	}
+	if o.Total <= 0 {
+		o.Total = 20000
+	}
+	if o.Sweep <= 0 {
+		o.Sweep = 500 * time.Millisecond
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	l := &Live{o: o, sessions: map[secret.Hash]*group{}, members: map[member.ID]*group{}}
+	return l, l.metrics.register(l, o.Metrics)
+}
+
+// enter registers f. After it, and before dispatching, the caller asks
+// Sessions.Still: a revocation is either seen there or finds f here.
+func (l *Live) enter(f *flight) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total >= l.o.Total {
+		return errTotal
+	}
+	if f.p == nil {
+		f.link(inMember, &l.public)
+	} else {
+		s := l.sessions[f.p.Session]
+		if s != nil && s.n >= l.o.PerSession {
+			return errPerSession
+		}
+		if s == nil {
+			s = l.newGroup()
+			l.sessions[f.p.Session] = s
+		}
+		m := l.members[f.p.Member.ID]
+		if m == nil {
+			m = l.newGroup()
+			l.members[f.p.Member.ID] = m
+		}
+		f.link(inSession, s)
+		f.link(inMember, m)
+	}
+	l.total++
+	if !l.sweeping {
+		l.sweeping = true
+		time.AfterFunc(l.o.Sweep, l.sweep)
+	}
+	return nil
+}
+
+func (l *Live) leave(f *flight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.unlink(inMember)
+	if f.p != nil {
+		f.unlink(inSession)
+		if g := l.sessions[f.p.Session]; g.n == 0 {
+			delete(l.sessions, f.p.Session)
+			l.spare = append(l.spare, g)
+		}
+		if g := l.members[f.p.Member.ID]; g.n == 0 {
+			delete(l.members, f.p.Member.ID)
+			l.spare = append(l.spare, g)
+		}
+	}
+	l.total--
+	if l.total == 0 && l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+func (l *Live) newGroup() *group {
+	if n := len(l.spare); n > 0 {
+		g := l.spare[n-1]
+		l.spare = l.spare[:n-1]
+		return g
+	}
+	return &group{}
+}
+
+// Cut implements [session.Streams]. An unknown kind ends, an unknown scope
+// means everybody: what this version does not understand must not stay open.
+func (l *Live) Cut(ctx context.Context, r member.Revocation) {
+	fs := l.concerned(r)
+	why := &cutError{code: closePolicy, text: "session ended", reason: "revoked"}
+	if r.Kind == member.Recheck {
+		fs = refused(ctx, fs, r.Seq)
+		why = &cutError{code: closePolicy, text: "no longer allowed here", reason: "recheck"}
+	}
+	l.end(ctx, fs, why)
+}
+
+// CutAll implements [session.Streams]: it can no longer be known who was cut off.
+func (l *Live) CutAll(ctx context.Context, reason string) {
+	l.end(ctx, l.concerned(member.Revocation{Scope: member.ScopeAll}), &cutError{code: closeTryLater, text: reason, reason: "lease_lost"})
+}
+
+// concerned lists what a revocation names.
+func (l *Live) concerned(r member.Revocation) []*flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch r.Scope {
+	case member.ScopeSession:
+		h, err := secret.ParseHash(r.Target)
+		if err != nil {
+			return nil // names no session of ours
+		}
+		return collect(nil, l.sessions[h], nil)
+	case member.ScopeMember:
+		return collect(nil, l.members[member.ID(r.Target)], func(f *flight) bool {
+			// C7: a late row must not end what began after re-activation.
+			return r.Kind == member.Recheck || f.p.Member.Epoch < r.Epoch
+		})
+	case member.ScopeProvider:
+		var fs []*flight
+		for _, g := range l.members {
+			fs = collect(fs, g, func(f *flight) bool { return f.p.Provider == r.Target })
+		}
+		return fs
+	default: // ScopeAll
+		var fs []*flight
+		for _, g := range l.members {
+			fs = collect(fs, g, nil)
+		}
+		return fs
+	}
+}
+
+// collect appends a member's or session's flights; g may be nil.
+func collect(fs []*flight, g *group, want func(*flight) bool) []*flight {
+	if g == nil {
+		return fs
+	}
+	in := inMember
+	if g.head != nil && g.head.links[inSession].group == g {
+		in = inSession
+	}
+	for f := g.head; f != nil; f = f.links[in].next {
+		if want == nil || want(f) {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+// end cuts all of fs at once and returns when their handlers have left, or have
+// had their connections torn down after closeWait.
+func (l *Live) end(ctx context.Context, fs []*flight, why *cutError) {
+	if len(fs) == 0 {
+		return
+	}
+	gone := make([]<-chan struct{}, len(fs))
+	for i, f := range fs {
+		gone[i] = f.cut(why)
+	}
+	l.metrics.cut.WithLabelValues(why.reason).Add(float64(len(fs)))
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	late := false
+	for i, f := range fs {
+		if !late {
+			select {
+			case <-gone[i]:
+				continue
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+			late = true
+		}
+		select {
+		case <-gone[i]:
+		default:
+			f.force()
+			l.metrics.forced.Inc()
+		}
+	}
+}
+
+// sweep ends what outlived its session's absolute limit: an open stream asks
+// nobody again (row W02). It runs only while there is something to look at.
+func (l *Live) sweep() {
+	now := l.o.Now()
+	l.mu.Lock()
+	if l.total == 0 {
+		l.sweeping = false
+		l.mu.Unlock()
+		return
+	}
+	var fs []*flight
+	for _, g := range l.sessions {
+		if end := g.head.p.Expires; !end.IsZero() && !now.Before(end) {
+			fs = collect(fs, g, nil)
+		}
+	}
+	l.mu.Unlock()
+	l.end(context.Background(), fs, &cutError{code: closePolicy, text: "session expired", reason: "expired"})
+	time.AfterFunc(l.o.Sweep, l.sweep)
+}
+
+// Shutdown closes WebSockets with 1001 and ends event streams, in random order
+// spread over the given time so that their reconnects do not come as one wave
+// (fault 19), then waits for the remaining requests to finish; when ctx ends
+// first, they are cut. New upgrades and event streams are refused from the start.
+// Call it before or beside http.Server.Shutdown, which leaves both open.
+func (l *Live) Shutdown(ctx context.Context, spread time.Duration) {
+	why := &cutError{code: closeGoingAway, text: "going away", reason: "shutdown"}
+	l.draining.Store(true)
+	fs := l.all()
+	streams := fs[:0:0]
+	for _, f := range fs {
+		if f.isStream() {
+			streams = append(streams, f)
+		}
+	}
+	rand.Shuffle(len(streams), func(i, j int) { streams[i], streams[j] = streams[j], streams[i] })
+	for i := range streams {
+		if spread > 0 && i > 0 {
+			select {
+			case <-time.After(spread / time.Duration(len(streams))):
+			case <-ctx.Done():
+			}
+		}
+		streams[i].cut(why)
+	}
+	select {
+	case <-l.whenIdle():
+	case <-ctx.Done():
+		l.end(context.WithoutCancel(ctx), l.all(), why)
+	}
+}
+
+func (l *Live) all() []*flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fs := collect(nil, &l.public, nil)
+	for _, g := range l.members {
+		fs = collect(fs, g, nil)
+	}
+	return fs
+}
+
+func (l *Live) whenIdle() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total == 0 {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	if l.idle == nil {
+		l.idle = make(chan struct{})
+	}
+	return l.idle
+}
+
+var _ session.Streams = (*Live)(nil)

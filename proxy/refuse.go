@@ -1,0 +1,308 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/proxy/canonical"
+	"github.com/ssogate/ssogate/proxy/upstream"
+	"github.com/ssogate/ssogate/session"
+)
+
+// audience is who reads a refusal.
+type audience int
+
+// Audiences. The zero value is a program: it is never redirected.
+const (
+	program audience = iota
+	pageLoad
+	formPost
+)
+
+// audienceOf tells a person's page load from a script, an API client or an
+// upgrade. Browsers say it in Sec-Fetch-Mode (a header that scripts cannot set);
+// where it is absent (old browsers, plain http) Accept decides.
+func audienceOf(r *http.Request) audience {
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if r.Header.Get("Upgrade") != "" || r.Header.Get("Authorization") != "" || r.Header.Get("X-Requested-With") != "" {
+		return program
+	}
+	// A part of a file that continues as a sign-in page would be a broken file;
+	// a prefetch must not begin a sign-in that nobody asked for.
+	if r.Header.Get("Range") != "" || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
+		return program
+	}
+	switch r.Header.Get("Sec-Fetch-Mode") {
+	case "navigate":
+	case "":
+		if !acceptsHTML(r) {
+			return program
+		}
+	default:
+		return program
+	}
+	switch {
+	case read:
+		return pageLoad
+	case r.Method == http.MethodPost:
+		return formPost
+	}
+	return program
+}
+
+func acceptsHTML(r *http.Request) bool {
+	for _, v := range r.Header["Accept"] {
+		for t := range strings.SplitSeq(v, ",") {
+			t, _, _ = strings.Cut(t, ";")
+			if strings.EqualFold(strings.TrimSpace(t), "text/html") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refuse answers a decision that is not to admit. p may be nil.
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, x *exchange, d Decision, p *session.Principal) {
+	g.note(r, x.rt, d, p)
+	switch d.Verdict {
+	case NeedSession:
+		g.needSession(w, r, x)
+	case Unavailable:
+		// No cookie is touched: the session is as good as before (G2).
+		setRetryAfter(w.Header())
+		g.answer(w, r, web.Page{
+			Status: http.StatusServiceUnavailable, Title: "Please try again in a moment", Retry: retryAfter * time.Second,
+			Lead:    "The gateway cannot check your sign-in right now. You are still signed in, and nothing is lost.",
+			Actions: retryAction(r, x),
+		})
+	default:
+		g.forbidden(w, r, x, d, p)
+	}
+}
+
+// needSession starts a sign-in where somebody is there to do it.
+func (g *Gate) needSession(w http.ResponseWriter, r *http.Request, x *exchange) {
+	st := x.rt.site
+	switch audienceOf(r) {
+	case pageLoad:
+		to, err := g.o.SignIn.BeginURL(w, r, st.origin, x.q.Target())
+		if err != nil {
+			g.noSignIn(w, r, x, err)
+			return
+		}
+		h := w.Header()
+		h.Set("Location", to)
+		h.Set("Cache-Control", "no-store")
+		h.Set("Referrer-Policy", "no-referrer") // the query may hold what the next origin must not see
+		h.Set("Content-Length", "0")
+		w.WriteHeader(http.StatusFound)
+	case formPost:
+		// A redirect would turn the POST into a GET and lose what was typed
+		// without a word (row P09).
+		setChallenge(w.Header(), st, g.o.GatewayURL)
+		web.WritePage(w, r, web.Page{
+			Status: http.StatusUnauthorized, Title: "Your form was not sent", Support: g.o.Support,
+			Lead:    "You are signed out, so nothing was sent and nothing was changed. Sign in in a new tab, then come back to the form and send it again.",
+			Actions: []web.Action{{Label: "Sign in", URL: formPage(r, st)}},
+		})
+	default:
+		setChallenge(w.Header(), st, g.o.GatewayURL)
+		web.WriteProblem(w, r, http.StatusUnauthorized, "sign-in required",
+			"There is no valid session. Open "+st.origin+"/ in a browser to sign in, then repeat the request.")
+	}
+}
+
+// setChallenge is the hint that a 401 owes its client (RFC 9110 section 11.6.1).
+// The scheme is unknown to browsers, so none shows a password box.
+func setChallenge(h http.Header, st *site, gateway string) {
+	h.Set("WWW-Authenticate", `SSO realm="`+st.origin+`", login_uri="`+strings.TrimSuffix(gateway, "/")+`/login"`)
+}
+
+// formPage is where the form probably stands: the page that sent it, if it is
+// of this origin, else the front page.
+func formPage(r *http.Request, st *site) string {
+	if path, ok := strings.CutPrefix(r.Header.Get("Referer"), st.origin); ok {
+		path, _, _ = strings.Cut(path, "#")
+		if q, err := canonical.ParseTarget(path); err == nil && !q.Reserved() && !q.NearReserved() {
+			return path
+		}
+	}
+	return "/"
+}
+
+func (g *Gate) noSignIn(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
+	page := web.Page{
+		Status: http.StatusServiceUnavailable, Title: "Signing in is not possible right now", Retry: retryAfter * time.Second,
+		Lead:    "The gateway cannot begin a sign-in. Please try again in a moment.",
+		Actions: retryAction(r, x),
+	}
+	reason := "sign_in_unavailable"
+	if g.o.SignIn.TooMany(err) {
+		page.Status, page.Title, reason = http.StatusTooManyRequests, "Many people are signing in right now", "sign_in_flood"
+	}
+	g.note(r, x.rt, Decision{Verdict: Unavailable, Rule: x.rt.ruleMember, Reason: reason}, nil)
+	g.answer(w, r, page)
+}
+
+// forbidden tells a signed-in person who they are to us, why they may not, and
+// how to be somebody else: otherwise the only way out of a wrong account is to
+// clear the browser (row D02).
+func (g *Gate) forbidden(w http.ResponseWriter, r *http.Request, x *exchange, d Decision, p *session.Principal) {
+	page := web.Page{
+		Status: http.StatusForbidden, Title: "You may not open this page", Support: g.o.Support,
+		Facts:   []web.Fact{{Label: "Application", Value: x.rt.site.host}, {Label: "Reason", Value: reasonText(d.Reason)}},
+		Lead:    "You are signed in, but this account has no access here. If you have another account, use that one; otherwise ask whoever looks after access.",
+		Actions: []web.Action{{Label: "Use another account", URL: canonical.ReservedPrefix + "logout?again=1"}},
+	}
+	if p != nil {
+		page.Account = p.Member.UserName
+	}
+	g.answer(w, r, page)
+}
+
+func reasonText(reason string) string {
+	switch reason {
+	case "team_missing":
+		return "the account is in none of the teams that may use this application"
+	case "member_inactive":
+		return "the account is not active"
+	case "origin":
+		return "the connection was opened by a page of another site"
+	default:
+		return reason
+	}
+}
+
+// tooMany answers a registration that was over a limit.
+func (g *Gate) tooMany(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
+	page := web.Page{
+		Status: http.StatusServiceUnavailable, Title: "Too much is going on right now", Retry: retryAfter * time.Second,
+		Lead:    "The gateway is at its limit. Please try again in a moment.",
+		Actions: retryAction(r, x),
+	}
+	d := Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "limit_total"}
+	if errors.Is(err, errPerSession) {
+		page.Status, page.Title = http.StatusTooManyRequests, "Too many open tabs or downloads"
+		page.Lead = "You have more requests open at once than one session may. Close some and try again."
+		d.Reason = "limit_session"
+	}
+	g.note(r, x.rt, d, x.p)
+	g.answer(w, r, page)
+}
+
+// applicationDown is faults 12 and 13. Our own pages keep working meanwhile.
+func (g *Gate) applicationDown(w http.ResponseWriter, r *http.Request, x *exchange, f upstream.Fault) {
+	page := web.Page{
+		Status: f.Status(), Title: "The application does not answer", Support: g.o.Support,
+		Lead:    "You are signed in and the gateway works, but the application behind it could not be reached. Please try again in a moment.",
+		Actions: retryAction(r, x),
+	}
+	if f == upstream.TooSlow {
+		page.Title = "The application takes too long"
+		page.Lead = "You are signed in and the gateway works, but the application behind it did not answer in time. What you sent may or may not have been done."
+	}
+	g.answer(w, r, page)
+}
+
+// retryAction offers the same page again where that repeats nothing.
+func retryAction(r *http.Request, x *exchange) []web.Action {
+	if r.Method != http.MethodGet {
+		return nil
+	}
+	return []web.Action{{Label: "Try again", URL: x.q.Target()}}
+}
+
+// malformed refuses a request that has no single reading, or too many parts.
+// The connection is closed: what follows on it cannot be trusted to begin where
+// we think it does.
+func (g *Gate) malformed(w http.ResponseWriter, r *http.Request, err error) {
+	status, reason := http.StatusBadRequest, canonical.Reason("malformed")
+	if no, ok := errors.AsType[*canonical.Refusal](err); ok {
+		status, reason = no.Status, no.Reason
+	}
+	g.note(r, nil, Decision{Verdict: Malformed, Rule: "canonical request", Reason: string(reason)}, nil)
+	h := w.Header()
+	h.Set("Connection", "close")
+	if status == http.StatusMethodNotAllowed {
+		h.Set("Allow", canonical.Methods)
+	}
+	g.answer(w, r, web.Page{
+		Status: status, Title: "This request cannot be passed on", Support: g.o.Support,
+		Lead:  "The address or the request has a form that different servers read differently, so the gateway refuses it. If you followed a link, tell whoever made it.",
+		Facts: []web.Fact{{Label: "Reason", Value: string(reason)}},
+	})
+}
+
+// malformedBody is for a body that turned out broken while it was passed on.
+func (g *Gate) malformedBody(w http.ResponseWriter, r *http.Request) {
+	g.malformed(w, r, &canonical.Refusal{Status: http.StatusBadRequest, Reason: "body"})
+}
+
+// notHere is for hosts, paths and routes that do not exist.
+func (g *Gate) notHere(w http.ResponseWriter, r *http.Request, status int, reason string) {
+	g.note(r, nil, Decision{Verdict: NotHere, Rule: "routes", Reason: reason}, nil)
+	page := web.Page{Status: status, Title: "There is nothing here", Lead: "No application is reachable at this address.", Support: g.o.Support}
+	if status == http.StatusMisdirectedRequest {
+		page.Title, page.Lead = "This address is not served here", "The gateway does not know this host name."
+	}
+	g.answer(w, r, page)
+}
+
+// answer gives people a page and programs problem+json. Both are no-store.
+func (g *Gate) answer(w http.ResponseWriter, r *http.Request, p web.Page) {
+	if audienceOf(r) != program {
+		web.WritePage(w, r, p)
+		return
+	}
+	if p.Retry > 0 {
+		setRetryAfter(w.Header())
+	}
+	web.WriteProblem(w, r, p.Status, p.Title, p.Lead)
+}
+
+// note puts a decision into the access record, the metrics and, where it is a
+// refusal that matters, the audit log. Being signed out is not news; a cookie
+// that was tampered with is.
+func (g *Gate) note(r *http.Request, rt *Route, d Decision, p *session.Principal) {
+	ctx := r.Context()
+	g.metrics.decisions.WithLabelValues(string(d.Verdict), d.Reason).Inc()
+	web.Annotate(ctx, "verdict", verdictWord(d.Verdict))
+	web.Annotate(ctx, "rule", d.Rule)
+	web.Annotate(ctx, "reason", d.Reason)
+	if p != nil {
+		web.Annotate(ctx, "member", string(p.Member.ID))
+	}
+	if d.Verdict == Unavailable || d.Verdict == NeedSession && (d.Reason == "no_session" || d.Reason == "session_expired") {
+		return
+	}
+	e := audit.Event{
+		Kind: "access.refused", Outcome: audit.Denied, Actor: "anonymous", Reason: d.Reason,
+		RequestID: web.RequestID(ctx), Detail: map[string]string{"rule": d.Rule, "host": limited(r.Host), "method": limited(r.Method)},
+	}
+	if a := clientAddr(r); a.IsValid() {
+		e.Address = a.String()
+	}
+	if rt != nil {
+		e.Target = "route:" + rt.name
+	}
+	if p != nil {
+		e.Actor, e.Provider = "member:"+string(p.Member.ID), p.Provider
+	}
+	g.denials.record(ctx, e)
+}
+
+// verdictWord is a verdict for the log, where the zero value needs a name.
+func verdictWord(v Verdict) string {
+	if v == Deny {
+		return "deny"
+	}
+	return string(v)
+}
+
+// limited cuts what a client chose; the audit store strips control characters.
+func limited(s string) string { return s[:min(len(s), 128)] }

@@ -1,0 +1,54 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+)
+
+// Fault is what went wrong on the way to an application. A fixed word, fit for
+// logs and metrics. The zero value is not a fault anyone recovers from.
+type Fault string
+
+// Faults.
+const (
+	Unknown     Fault = ""
+	Unreachable Fault = "upstream_unreachable"
+	TooSlow     Fault = "upstream_too_slow"
+	Broken      Fault = "upstream_broken"
+	Canceled    Fault = "canceled"
+)
+
+// Classify names an error of RoundTrip. A nil error is Unknown.
+func Classify(err error) Fault {
+	if err == nil {
+		return Unknown
+	}
+	if errors.Is(err, context.Canceled) {
+		return Canceled
+	}
+	// Before the time-out check: a dial that timed out is an application that is
+	// down, not one that thinks for too long (faults 12 and 13).
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return Unreachable
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return Unreachable
+	}
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		return TooSlow
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return TooSlow
+	}
+	return Broken
+}
+
+// Status is the answer for a fault.
+func (f Fault) Status() int {
+	if f == TooSlow {
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}
