@@ -1,0 +1,5 @@
+-- Deletes a session. KEYS: session.
+-- Answers its member, so that the index can forget it, or ''.
+local member = redis.call('HGET', KEYS[1], 'm')
+redis.call('DEL', KEYS[1])
+return member or ''
