@@ -7,7 +7,8 @@
 CREATE TABLE members (
 	id               TEXT PRIMARY KEY,
 	user_name        TEXT NOT NULL,
-	user_name_folded TEXT NOT NULL UNIQUE,
+	user_name_folded TEXT NOT NULL,
+	user_name_key    TEXT NOT NULL UNIQUE, -- lookalikes share it: a taken name, never a match
 	display_name     TEXT NOT NULL,
 	display_folded   TEXT NOT NULL,
 	given_name       TEXT NOT NULL,
@@ -30,7 +31,7 @@ CREATE TABLE members (
 );
 CREATE INDEX members_listed   ON members (connection, created, id);
 CREATE INDEX members_external ON members (connection, external_id);
-CREATE INDEX members_email    ON members (connection, email_folded);
+CREATE INDEX members_email    ON members (email_folded);
 CREATE INDEX members_modified ON members (connection, modified);
 
 CREATE TABLE identities (
