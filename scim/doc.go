@@ -7,5 +7,22 @@
 // (operations to a change), scim/client (tolerance for what IdPs really send).
 //
 // It must not import sso or proxy, and reaches sessions only through
-// member.Directory, whose success means the cut-off is true everywhere.
+// member.Directory, whose success means the cut-off is true everywhere: a 2xx
+// for `active=false` or DELETE is written only after that.
+//
+// One request: recover and 30 s limit (handler.go) -> bearer token to
+// connection (auth.go) -> rate limit (limit.go) -> route (route.go) -> handler
+// (users.go, groups.go, discovery.go) -> reply or error (respond.go, fault.go).
+//
+//	/Users                 GET list (list.go), POST
+//	/Users/{id}            GET, PUT, PATCH, DELETE
+//	/Groups                GET list, POST
+//	/Groups/{id}           GET, PUT, PATCH, DELETE
+//	/Schemas[/{urn}]       GET
+//	/ResourceTypes[/{id}]  GET
+//	/ServiceProviderConfig GET
+//	/Me /Bulk /.search /Users/.search /Groups/.search   501
+//
+// Every route, also an unknown one, answers 401 without a valid token: nothing
+// can be learned about what exists (C09).
 package scim

@@ -1,0 +1,138 @@
+package scim
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/settings"
+)
+
+// maxToken bounds what is hashed and looked up.
+const maxToken = 512
+
+// unauthorized is the one answer to every request without a valid token,
+// whatever was wrong with it and whatever path it asked for (C01, C09).
+func unauthorized() error {
+	return &fault{Status: http.StatusUnauthorized, Detail: "the bearer token is missing or not valid"}
+}
+
+// authenticate finds the connection of the request's token. The token is read
+// from the Authorization header only: a query ends up in logs and histories
+// (RFC 6750 section 2.3).
+func (c *call) authenticate() error {
+	token, ok := bearer(c.r.Header)
+	if !ok {
+		return c.deny("token_missing")
+	}
+	hash := secret.Sum(token)
+	if conn, ok := c.h.declared(hash); ok {
+		c.conn = conn
+		return nil
+	}
+	// Only what has the form of a token we made is worth a question to the
+	// store; anything else costs the sender more than us.
+	if !strings.HasPrefix(token, tokenPrefix) || len(token) != tokenLength {
+		return c.deny("token_unknown")
+	}
+	t, err := c.h.o.Tokens.Token(c.ctx, hash.String())
+	switch {
+	case errors.Is(err, member.ErrNotFound):
+		return c.deny("token_unknown")
+	case err != nil:
+		return unavailable(err)
+	}
+	// The store found it by an index, which is no constant-time comparison;
+	// the hash tells an attacker nothing about the token, but compare anyway.
+	stored, err := secret.ParseHash(t.Hash)
+	if err != nil || !stored.Equal(hash) {
+		return c.deny("token_unknown")
+	}
+	now := c.h.o.Now()
+	if !t.Expires.IsZero() && !now.Before(t.Expires) {
+		return c.deny("token_expired")
+	}
+	conn, ok := connection(c.h.o.Live.Load(), t.Connection)
+	if !ok {
+		return c.deny("connection_unknown")
+	}
+	c.conn = conn
+	c.used(t, now)
+	return nil
+}
+
+// used notes when and from where a token was last seen, at most once a minute:
+// an import must not write a row per request.
+func (c *call) used(t StoredToken, now time.Time) {
+	if now.Sub(t.LastUsed) < time.Minute {
+		return
+	}
+	// The note is for people. Failing the IdP because it could not be written
+	// would turn a full disk into a provisioning outage.
+	if err := c.h.o.Tokens.UsedToken(c.ctx, t.ID, now, clientAddress(c.ctx)); err != nil {
+		c.h.o.Log.WarnContext(c.ctx, "scim token use not noted", "token", t.ID, "err", err, "request_id", web.RequestID(c.ctx))
+	}
+}
+
+// declared looks among the tokens of the config file. Every one is compared,
+// in constant time, whether or not one before it matched.
+func (h *Handler) declared(hash secret.Hash) (settings.Connection, bool) {
+	now := h.o.Now()
+	var found settings.Connection
+	ok := false
+	for _, conn := range h.o.Live.Load().Connections {
+		for _, t := range conn.Tokens {
+			stored, err := secret.ParseHash(t.Hash)
+			if err != nil || !stored.Equal(hash) {
+				continue
+			}
+			if t.Expires.IsZero() || now.Before(t.Expires) {
+				found, ok = conn, true
+			}
+		}
+	}
+	return found, ok
+}
+
+func connection(s *settings.Settings, id string) (settings.Connection, bool) {
+	for _, c := range s.Connections {
+		if id != "" && c.ID == id {
+			return c, true
+		}
+	}
+	return settings.Connection{}, false
+}
+
+// bearer reads the token of exactly one Authorization header: of two, another
+// reader could take the other.
+func bearer(h http.Header) (string, bool) {
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, token, ok := strings.Cut(values[0], " ")
+	token = strings.TrimSpace(token)
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxToken {
+		return "", false
+	}
+	return token, true
+}
+
+// deny audits the refusal and answers it.
+func (c *call) deny(reason string) error {
+	web.Annotate(c.ctx, "scim_refused", reason)
+	err := c.h.denials.record(c.ctx, c.h.o.Now(), audit.Event{
+		Kind: "scim.refused", Outcome: audit.Denied, Actor: "anonymous",
+		RequestID: web.RequestID(c.ctx), Address: clientAddress(c.ctx), Reason: reason,
+	})
+	if err != nil {
+		// Still a refusal (audit.Recorder: a deny path denies anyway).
+		c.h.o.Log.ErrorContext(c.ctx, "scim refusal not audited", "err", err, "request_id", web.RequestID(c.ctx))
+	}
+	return unauthorized()
+}

@@ -1,0 +1,228 @@
+package scim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/scim/client"
+	"github.com/ssogate/ssogate/scim/schema"
+	"github.com/ssogate/ssogate/settings"
+)
+
+// Mount is the path under which the handler answers: Mount + slug + "/scim/v2/...".
+const Mount = "/api/0/organizations/"
+
+// Limits of one request and one connection (scim-clients section 4).
+const (
+	MaxBody        = 16 << 20 // bytes
+	HandlingTime   = 30 * time.Second
+	ratePerSecond  = 200
+	rateBurst      = 500
+	defaultCount   = 100
+	maxCount       = 1000
+	scanLimit      = 10_000 // resources looked at for a filter the store cannot answer
+	scanPage       = 500
+	maxUserOps     = 1000 // operations of a PATCH on a user
+	barrierRetryIn = 5    // seconds, Retry-After of a 503
+)
+
+// Members changes members in one connection's scope. [member.Directory] is the
+// real one; its contract says which errors mean what.
+type Members interface {
+	Create(ctx context.Context, a member.Actor, c member.Connection, draft member.Member) (member.Member, error)
+	Get(ctx context.Context, c member.Connection, id member.ID) (member.Member, []member.Team, error)
+	Update(ctx context.Context, a member.Actor, c member.Connection, id member.ID, ifVersion int64, change func(*member.Member) error) (member.Member, error)
+	Delete(ctx context.Context, a member.Actor, c member.Connection, id member.ID, ifVersion int64) error
+}
+
+// Teams changes teams in one connection's scope. [member.Directory] is the real one.
+type Teams interface {
+	CreateTeam(ctx context.Context, a member.Actor, c member.Connection, t member.Team, ids []member.ID) (member.Team, error)
+	GetTeam(ctx context.Context, c member.Connection, id member.ID) (member.Team, error)
+	TeamMembers(ctx context.Context, c member.Connection, id member.ID) ([]member.TeamMember, error)
+	UpdateTeam(ctx context.Context, a member.Actor, c member.Connection, id member.ID, ifVersion int64, ch member.TeamChange) (member.Team, error)
+	DeleteTeam(ctx context.Context, a member.Actor, c member.Connection, id member.ID, ifVersion int64) error
+}
+
+// Options are what the handler is made of. All are required except Now, Log,
+// Metrics and Profile.
+type Options struct {
+	BaseURL  string // gateway origin, e.g. https://sso.example.com
+	Org      string // organisation slug; another slug is 404
+	Members  Members
+	Teams    Teams
+	Searcher Searcher
+	Tokens   Tokens
+	Live     *settings.Live // connections and the tokens declared in the config file
+	Audit    audit.Recorder // refused tokens; changes are audited with the change
+	Now      clock.Func
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	// Profile chooses the tolerance of a connection; nil is client.Auto for all.
+	Profile func(connection string) client.Profile
+}
+
+// Handler is the service provider. Safe for concurrent use.
+type Handler struct {
+	o        Options
+	base     string // SCIM base URL without a trailing slash
+	registry *schema.Registry
+	routes   []route
+	limiters *limiters
+	denials  *denials
+	metrics  *metrics
+}
+
+// New checks the options and makes the handler. Mount it at [Mount], where no
+// ServeMux cleans the path: a tenant URL pasted with a trailing slash makes
+// clients ask for ".../v2//Users", and a redirect would lose a POST.
+func New(o Options) (*Handler, error) {
+	u, err := url.Parse(o.BaseURL)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("scim: base URL: %w", err)
+	case u.Scheme == "" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
+		return nil, errors.New("scim: base URL must be an origin")
+	case !plainID(o.Org):
+		return nil, errors.New("scim: organisation slug is missing or malformed")
+	case o.Members == nil || o.Teams == nil || o.Searcher == nil || o.Tokens == nil || o.Live == nil || o.Audit == nil:
+		return nil, errors.New("scim: Members, Teams, Searcher, Tokens, Live and Audit are required")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Profile == nil {
+		o.Profile = func(string) client.Profile { return client.Auto }
+	}
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		o:        o,
+		base:     u.Scheme + "://" + u.Host + Mount + o.Org + "/scim/v2",
+		registry: schema.NewRegistry(),
+		limiters: newLimiters(),
+		denials:  newDenials(o.Audit),
+		metrics:  m,
+	}
+	h.routes = h.table()
+	return h, nil
+}
+
+// call is one request on its way to a reply.
+type call struct {
+	h       *Handler
+	r       *http.Request
+	ctx     context.Context //nolint:containedctx // a call IS the request; it does not outlive it
+	conn    settings.Connection
+	profile client.Profile
+	notes   client.Notes
+	id      member.ID // last path segment of a single-resource route
+	name    string    // the same, as text, for discovery
+}
+
+func (c *call) actor() member.Actor {
+	return member.Actor{
+		Name:      "scim:" + c.conn.ID,
+		RequestID: web.RequestID(c.ctx),
+		Address:   clientAddress(c.ctx),
+	}
+}
+
+// ServeHTTP answers one request. Whatever happens, the client gets a SCIM body.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := h.o.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), HandlingTime)
+	defer cancel()
+	// A client that sends its body by the byte must not hold the request
+	// longer than the handling limit either. Not every writer has deadlines
+	// (tests): then the server's own limits hold.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(HandlingTime))
+	c := &call{h: h, r: r.WithContext(ctx), ctx: ctx}
+	kind := "unknown"
+	rep, err := func() (rep reply, err error) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler { //nolint:errorlint // net/http's sentinel is compared by identity
+				panic(v)
+			}
+			h.metrics.panics.Inc()
+			err = &fault{
+				Status: http.StatusInternalServerError, Detail: "internal error",
+				// The value of the panic could repeat what the client sent; its
+				// type and the stack cannot.
+				Err: fmt.Errorf("scim: panic: %T\n%s", v, debug.Stack()),
+			}
+		}()
+		return c.serve(&kind)
+	}()
+	status := h.write(w, c, rep, err)
+	h.metrics.observe(kind, r.Method, status, h.o.Now().Sub(started), c.notes.Rules())
+	if rules := c.notes.Rules(); len(rules) > 0 {
+		web.Annotate(ctx, "scim_tolerated", strings.Join(rules, ","))
+	}
+}
+
+// serve authenticates, limits and routes. Authentication comes before
+// everything else, so that every answer before it is the same.
+func (c *call) serve(kind *string) (reply, error) {
+	if err := c.authenticate(); err != nil {
+		return reply{}, err
+	}
+	web.Annotate(c.ctx, "scim_connection", c.conn.ID)
+	c.profile = c.h.o.Profile(c.conn.ID)
+	if !c.h.limiters.allow(c.conn.ID, c.h.o.Now()) {
+		return reply{}, &fault{Status: http.StatusTooManyRequests, Detail: "more than 200 requests a second", RetryAfter: 1}
+	}
+	if c.conn.Paused {
+		return reply{}, &fault{Status: http.StatusServiceUnavailable, Detail: "provisioning is paused", RetryAfter: 60}
+	}
+	rt, err := c.route(kind)
+	if err != nil {
+		return reply{}, err
+	}
+	return rt(c)
+}
+
+// clientAddress is the client's address as trusted hops tell it, or "".
+func clientAddress(ctx context.Context) string {
+	if a := web.ClientAddr(ctx); a.IsValid() {
+		return a.String()
+	}
+	return ""
+}
+
+// plainID reports what every id and slug of ours looks like. Anything else in
+// a path cannot name a resource, and never reaches a store or a log.
+func plainID(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
