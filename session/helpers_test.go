@@ -141,7 +141,8 @@ func (d *directory) setFail(err error) {
 func (d *directory) Snapshot(_ context.Context, id member.ID, hash string) (member.Snapshot, error) {
 	d.mu.Lock()
 	m, ok := d.members[id]
-	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[hash]}
+	seq, _ := d.log.LastRevocation(context.Background())
+	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[hash], Seq: seq}
 	err, during := d.fail, d.during
 	d.during = nil
 	d.mu.Unlock()

@@ -193,7 +193,11 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 	snap.Member.Document = nil
 	return &Principal{
 		Session: h, Member: snap.Member, Teams: snap.Teams, Provider: rec.Provider,
-		Issued: rec.Issued, Expires: rec.Expires, asOf: asOf,
+		Issued: rec.Issued, Expires: rec.Expires,
+		// The snapshot shows every row up to its own number, which is never below
+		// what was applied before the read began. Without it nobody could be admitted
+		// while a row is being applied, not even to be re-checked for that row.
+		asOf: max(asOf, snap.Seq),
 	}, seen, nil
 }
 

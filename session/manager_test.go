@@ -50,6 +50,21 @@ func TestGuaranteeStreamsAreCutBeforeTheBarrierReturns(t *testing.T) {
 	}
 }
 
+func TestARecheckCanAskWhileItsRowIsBeingApplied(t *testing.T) {
+	w := newWorld(t)
+	_, req := w.signIn(w.member("ana"))
+	w.leased(req)
+	var err error
+	w.streams.before = func(member.Revocation) { _, err = w.m.Admit(t.Context(), req()) }
+	seq := w.log.add(member.Revocation{Kind: member.Recheck, Scope: member.ScopeAll})
+	if err := w.cutoff.Barrier(t.Context(), seq); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatalf("asked from inside the cut: %v; streams of people who may stay would be closed", err)
+	}
+}
+
 func TestAReadThatARevocationOvertookIsNotUsed(t *testing.T) {
 	// C3: the snapshot was taken before the deactivation, its result arrives after it was applied.
 	w := newWorld(t)

@@ -2,7 +2,9 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Limits of a [Record]. They bound what one session costs a store and what a
@@ -29,16 +31,26 @@ func (r Record) Check() error {
 	case len(r.Member) > maxRecordWord, len(r.Provider) > maxRecordWord, len(r.Address) > maxRecordWord,
 		len(r.SessionIndex) > maxRecordText, len(r.UserAgent) > maxRecordText:
 		return fmt.Errorf("session: record too large")
+	case !isText(string(r.Member)) || !isText(r.Provider) || !isText(r.SessionIndex) || !isText(r.Address):
+		// Not every store keeps such bytes, and none must change a key silently.
+		return fmt.Errorf("session: record with bytes that are not text")
 	}
 	return nil
 }
 
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 // Stored is r as every store keeps it: times in UTC and whole milliseconds, so
-// that a record reads the same from each of them.
+// that a record reads the same from each of them. The User-Agent is a label
+// that a client chooses freely: bytes that are not text are replaced, so that
+// nobody is refused a sign-in because of it.
 func (r Record) Stored() Record {
 	r.Issued = storedTime(r.Issued)
 	r.LastSeen = storedTime(r.LastSeen)
 	r.Expires = storedTime(r.Expires)
+	if !isText(r.UserAgent) {
+		r.UserAgent = strings.ToValidUTF8(strings.ReplaceAll(r.UserAgent, "\x00", "?"), "?")
+	}
 	return r
 }
 

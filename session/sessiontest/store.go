@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
@@ -123,6 +124,15 @@ func roundTrip(e *env) {
 		e.Fatal(err)
 	}
 	e.wantLive(fine.Stored())
+
+	odd := Record("odd", "m1", e.clock.Now())
+	odd.UserAgent = "curl/\xff\x00\xc3 \u2028 <b>"
+	if err := e.s.Create(e.ctx, odd); err != nil {
+		e.Fatalf("a User-Agent that is not text kept somebody out: %v", err)
+	}
+	if got, err := e.s.Get(e.ctx, odd.Hash); err != nil || !strings.HasPrefix(got.UserAgent, "curl/") || !utf8.ValidString(got.UserAgent) {
+		e.Errorf("odd User-Agent: %+v, %v", got, err)
+	}
 }
 
 func createTwice(e *env) {
@@ -183,6 +193,8 @@ func refusesInvalid(e *env) {
 		"no end":            func(r *session.Record) { r.Expires = time.Time{} },
 		"end before start":  func(r *session.Record) { r.Expires = r.Issued.Add(-time.Hour) },
 		"expired already":   func(r *session.Record) { r.Issued, r.Expires = now.Add(-2*time.Hour), now.Add(-time.Hour) },
+		"NUL in member":     func(r *session.Record) { r.Member = "m\x001" },
+		"odd IdP session":   func(r *session.Record) { r.SessionIndex = "\xff" },
 		"large member":      func(r *session.Record) { r.Member = member.ID(strings.Repeat("m", 1<<20)) },
 		"large user agent":  func(r *session.Record) { r.UserAgent = strings.Repeat("u", 1<<20) },
 		"large IdP session": func(r *session.Record) { r.SessionIndex = strings.Repeat("s", 1<<20) },
@@ -209,8 +221,7 @@ func memberNames(e *env) {
 	for _, id := range names {
 		live[id] = Record("of "+string(id), id, e.clock.Now())
 		if err := e.s.Create(e.ctx, live[id]); err != nil {
-			// Refusing a name is fine (PostgreSQL text holds no NUL); mixing two up is not.
-			delete(live, id)
+			delete(live, id) // refusing an odd name is fine; mixing two up is not
 		}
 	}
 	if _, ok := live["m1"]; !ok {

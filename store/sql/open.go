@@ -73,17 +73,9 @@ func (d *DB) Ping(ctx context.Context) error {
 // migrate applies the embedded migrations, forward only. It runs under the
 // single-node lock, so no second process migrates at the same time.
 func (d *DB) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
+	p, err := d.migrations()
 	if err != nil {
-		return fmt.Errorf("sql: migrations: %w", err)
-	}
-	dialect := database.DialectSQLite3
-	if d.engine == enginePostgres {
-		dialect = database.DialectPostgres
-	}
-	p, err := goose.NewProvider(dialect, d.writes, files)
-	if err != nil {
-		return fmt.Errorf("sql: migrations: %w", err)
+		return err
 	}
 	have, want, err := p.GetVersions(ctx)
 	if err != nil {
@@ -98,4 +90,32 @@ func (d *DB) migrate(ctx context.Context) error {
 		return fmt.Errorf("sql: migrate: %w", err)
 	}
 	return nil
+}
+
+func (d *DB) migrations() (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("sql: migrations: %w", err)
+	}
+	dialect := database.DialectSQLite3
+	if d.engine == enginePostgres {
+		dialect = database.DialectPostgres
+	}
+	p, err := goose.NewProvider(dialect, d.writes, files)
+	if err != nil {
+		return nil, fmt.Errorf("sql: migrations: %w", err)
+	}
+	return p, nil
+}
+
+// versions answers the schema version of the database and of this binary.
+func (d *DB) versions(ctx context.Context) (have, want int64, err error) {
+	p, err := d.migrations()
+	if err != nil {
+		return 0, 0, err
+	}
+	if have, want, err = p.GetVersions(ctx); err != nil {
+		return 0, 0, fmt.Errorf("sql: migrations: %w", err)
+	}
+	return have, want, nil
 }

@@ -16,11 +16,34 @@ import (
 // openPostgres opens a pool whose every connection is checked before use.
 func (d *DB) openPostgres(ctx context.Context, url string) error {
 	d.engine = enginePostgres
+	conf, err := postgresConfig(url)
+	if err != nil {
+		return err
+	}
+	g := &advisoryGuard{conf: conf.Copy(), stop: make(chan struct{}), done: make(chan struct{})}
+	conn, err := g.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	g.ours.Store(true)
+	go g.keep(conn)
+	d.guard = g
+
+	pool := stdlib.OpenDB(*conf)
+	pool.SetMaxOpenConns(16)
+	pool.SetMaxIdleConns(8)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	d.reads, d.writes = pool, pool
+	return nil
+}
+
+// postgresConfig is how every connection of ours is made.
+func postgresConfig(url string) (*pgx.ConnConfig, error) {
 	conf, err := pgx.ParseConfig(url)
 	if err != nil {
 		// pgx blanks the password in its own message, but only the one it
 		// recognised; an unparsable URL may still carry it.
-		return errors.New("sql: postgres: the url cannot be parsed (check escaping of the password)")
+		return nil, errors.New("sql: postgres: the url cannot be parsed (check escaping of the password)")
 	}
 	if conf.ConnectTimeout == 0 || conf.ConnectTimeout > 5*time.Second {
 		conf.ConnectTimeout = 5 * time.Second
@@ -37,22 +60,7 @@ func (d *DB) openPostgres(ctx context.Context, url string) error {
 	set("statement_timeout", "10000")
 	set("lock_timeout", "2000")
 	set("idle_in_transaction_session_timeout", "10000")
-
-	g := &advisoryGuard{conf: conf.Copy(), stop: make(chan struct{}), done: make(chan struct{})}
-	conn, err := g.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	g.ours.Store(true)
-	go g.keep(conn)
-	d.guard = g
-
-	pool := stdlib.OpenDB(*conf)
-	pool.SetMaxOpenConns(16)
-	pool.SetMaxIdleConns(8)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	d.reads, d.writes = pool, pool
-	return nil
+	return conf, nil
 }
 
 // fit refuses a server that cannot keep a promise (C12): a standby answers from
