@@ -160,43 +160,76 @@ func (d *DB) LastRevocation(ctx context.Context) (int64, error) {
 	return seq, err
 }
 
-// VerifyAudit walks the whole audit chain in one snapshot and answers how many
-// events are true. An error wrapping audit.ErrBroken names the first that is not.
+// verifyBatch is how many events one read of VerifyAudit takes, so that a log
+// of any length stays within the time limit of a single read.
+const verifyBatch = 5000
+
+// VerifyAudit walks the whole audit chain and answers how many events are true.
+// An error wrapping audit.ErrBroken names the first that is not. Events written
+// meanwhile are checked too.
 func (d *DB) VerifyAudit(ctx context.Context) (n int, err error) {
-	err = d.view(ctx, func(s *sql.Tx) error {
-		var v audit.Verifier
-		defer func() { n = v.Count() }()
-		rows, err := s.QueryContext(ctx, "SELECT seq, made, kind, outcome, actor, target, provider, request_id, address, reason, detail, hash FROM audit ORDER BY seq")
-		if err != nil {
-			return fmt.Errorf("sql: verify audit: %w", err)
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var e audit.Event
-			var made int64
-			var detail, hash string
-			if err := rows.Scan(&e.Seq, &made, &e.Kind, &e.Outcome, &e.Actor, &e.Target, &e.Provider, &e.RequestID, &e.Address, &e.Reason, &detail, &hash); err != nil {
-				return fmt.Errorf("sql: verify audit: %w", err)
-			}
-			e.Time = time.UnixMilli(made).UTC()
-			if detail != "" && json.Unmarshal([]byte(detail), &e.Detail) != nil {
-				return fmt.Errorf("%w at %d: its detail is not JSON", audit.ErrBroken, e.Seq)
-			}
-			if err := v.Add(e, hash); err != nil {
+	var v audit.Verifier
+	for done := false; !done; {
+		err := d.view(ctx, func(s *sql.Tx) error {
+			next := v // the batch may be read again
+			var err error
+			if done, err = verifySome(ctx, s, &next); err != nil {
 				return err
 			}
+			v = next
+			return nil
+		})
+		if err != nil {
+			return v.Count(), err
 		}
-		if err := rows.Err(); err != nil {
-			return fmt.Errorf("sql: verify audit: %w", err)
+	}
+	return v.Count(), nil
+}
+
+// verifySome checks the next batch and, in the same snapshot, the head.
+func verifySome(ctx context.Context, s *sql.Tx, v *audit.Verifier) (done bool, err error) {
+	rows, err := s.QueryContext(ctx, `SELECT seq, made, kind, outcome, actor, target, provider, request_id, address, reason, detail, hash
+		FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2`, v.Count(), verifyBatch)
+	if err != nil {
+		return false, fmt.Errorf("sql: verify audit: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	read := 0
+	for ; rows.Next(); read++ {
+		var e audit.Event
+		var made int64
+		var detail, hash string
+		if err := rows.Scan(&e.Seq, &made, &e.Kind, &e.Outcome, &e.Actor, &e.Target, &e.Provider, &e.RequestID, &e.Address, &e.Reason, &detail, &hash); err != nil {
+			return false, fmt.Errorf("sql: verify audit: %w", err)
 		}
-		var seq int64
-		var hash string
-		if err := s.QueryRowContext(ctx, "SELECT seq, hash FROM audit_head WHERE one = 1").Scan(&seq, &hash); err != nil {
-			return fmt.Errorf("sql: verify audit: %w", err)
+		e.Time = time.UnixMilli(made).UTC()
+		if detail != "" && json.Unmarshal([]byte(detail), &e.Detail) != nil {
+			return false, fmt.Errorf("%w at %d: its detail is not JSON", audit.ErrBroken, e.Seq)
 		}
-		return v.End(seq, hash)
-	})
-	return n, err
+		if err := v.Add(e, hash); err != nil {
+			return false, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return false, fmt.Errorf("sql: verify audit: %w", err)
+	}
+	if read == verifyBatch {
+		return false, nil
+	}
+	var seq int64
+	var hash string
+	if err := s.QueryRowContext(ctx, "SELECT seq, hash FROM audit_head WHERE one = 1").Scan(&seq, &hash); err != nil {
+		return false, fmt.Errorf("sql: verify audit: %w", err)
+	}
+	// Numbers below 1 are not read by the walk; nothing writes them.
+	var stray int
+	if err := s.QueryRowContext(ctx, "SELECT count(*) FROM audit WHERE seq < 1").Scan(&stray); err != nil {
+		return false, fmt.Errorf("sql: verify audit: %w", err)
+	}
+	if stray != 0 {
+		return false, fmt.Errorf("%w: %d events stand before the first", audit.ErrBroken, stray)
+	}
+	return true, v.End(seq, hash)
 }
 
 // Interface guard.

@@ -3,6 +3,8 @@ package sql
 import (
 	"database/sql"
 	"encoding/json"
+	"strconv"
+	"strings"
 
 	"github.com/ssogate/ssogate/member"
 )
@@ -90,34 +92,41 @@ func (t *tx) exists(what, query string, value string) (bool, error) {
 	return n > 0, err
 }
 
-// InsertMember implements member.Members.
-func (t *tx) InsertMember(m member.Member) error {
-	_, err := t.exec("insert member", `INSERT INTO members (id, user_name, user_name_folded, user_name_key,
-			display_name, display_folded, given_name, family_name, email, email_folded, role, source,
-			fallback, wish, accepted, suspended, epoch, version, connection, external_id, document, created, modified)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
-		memberValues(m)...)
-	return err
+// written are the columns of memberValues, in its order; id comes first.
+var written = []string{
+	"id", "user_name", "user_name_folded", "user_name_key", "display_name", "display_folded",
+	"given_name", "given_folded", "family_name", "family_folded", "email", "email_folded", "role", "source",
+	"fallback", "wish", "accepted", "suspended", "epoch", "version", "connection", "external_id", "document", "created", "modified",
 }
 
 func memberValues(m member.Member) []any {
+	fold := member.FoldUserName
 	return []any{
-		string(m.ID), m.UserName, member.FoldUserName(m.UserName), member.UserNameKey(m.UserName),
-		m.DisplayName, member.FoldUserName(m.DisplayName), m.GivenName, m.FamilyName,
-		m.Email, member.FoldUserName(m.Email), string(m.Role), string(m.Source),
-		bit(m.Fallback), bit(m.Wish), bit(m.Accepted), bit(m.Suspended), m.Epoch, m.Version,
-		m.Connection, m.ExternalID, string(m.Document), ms(m.Created), ms(m.Modified),
+		string(m.ID), m.UserName, fold(m.UserName), member.UserNameKey(m.UserName), m.DisplayName, fold(m.DisplayName),
+		m.GivenName, fold(m.GivenName), m.FamilyName, fold(m.FamilyName), m.Email, fold(m.Email), string(m.Role), string(m.Source),
+		bit(m.Fallback), bit(m.Wish), bit(m.Accepted), bit(m.Suspended), m.Epoch, m.Version, m.Connection, m.ExternalID, string(m.Document), ms(m.Created), ms(m.Modified),
 	}
+}
+
+// InsertMember implements member.Members.
+func (t *tx) InsertMember(m member.Member) error {
+	_, err := t.exec("insert member", "INSERT INTO members ("+strings.Join(written, ", ")+") VALUES ("+
+		holders(1, len(written), "", "")+")", memberValues(m)...)
+	return err
 }
 
 // UpdateMember implements member.Members. The version is compared by the same
 // statement that writes, so two writers can never both win.
 func (t *tx) UpdateMember(m member.Member, ifVersion int64) error {
-	n, err := t.exec("update member", `UPDATE members SET user_name = $2, user_name_folded = $3, user_name_key = $4,
-			display_name = $5, display_folded = $6, given_name = $7, family_name = $8, email = $9, email_folded = $10,
-			role = $11, source = $12, fallback = $13, wish = $14, accepted = $15, suspended = $16, epoch = $17,
-			version = $18, connection = $19, external_id = $20, document = $21, created = $22, modified = $23
-		WHERE id = $1 AND version = $24`, append(memberValues(m), ifVersion)...)
+	var set strings.Builder
+	for i, column := range written[1:] {
+		if i > 0 {
+			set.WriteString(", ")
+		}
+		set.WriteString(column + " = $" + strconv.Itoa(i+2))
+	}
+	n, err := t.exec("update member", "UPDATE members SET "+set.String()+" WHERE id = $1 AND version = $"+strconv.Itoa(len(written)+1),
+		append(memberValues(m), ifVersion)...)
 	return t.changedOne("update member", "members", n, m.ID, err)
 }
 
