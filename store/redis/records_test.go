@@ -58,15 +58,17 @@ func TestWrongRecords(t *testing.T) {
 		"not JSON":                           func(r session.Record) { set(r, "d", "\x00\xff") },
 		"JSON of another kind":               func(r session.Record) { set(r, "d", "[]") },
 		"null":                               func(r session.Record) { set(r, "d", "null") },
-		"future version":                     func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { m["v"] = session.RecordVersion + 1 })) },
-		"no version":                         func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "v") })) },
-		"no id":                              func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "id") })) },
-		"no member":                          func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "m") })) },
-		"no end":                             func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "exp") })) },
-		"another member inside":              func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { m["m"] = "owner" })) },
-		"a higher epoch inside":              func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { m["e"] = 99 })) },
-		"another member outside":             func(r session.Record) { set(r, "m", "owner") },
-		"last seen is a word":                func(r session.Record) { set(r, "seen", "now") },
+		"future version": func(r session.Record) {
+			set(r, "d", edit(r, func(m map[string]any) { m["v"] = session.RecordVersion + 1 }))
+		},
+		"no version":             func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "v") })) },
+		"no id":                  func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "id") })) },
+		"no member":              func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "m") })) },
+		"no end":                 func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { delete(m, "exp") })) },
+		"another member inside":  func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { m["m"] = "owner" })) },
+		"a higher epoch inside":  func(r session.Record) { set(r, "d", edit(r, func(m map[string]any) { m["e"] = 99 })) },
+		"another member outside": func(r session.Record) { set(r, "m", "owner") },
+		"last seen is a word":    func(r session.Record) { set(r, "seen", "now") },
 		"only last seen (a plain HSET touch)": func(r session.Record) {
 			c.Del(t.Context(), sessionKey(r))
 			set(r, "seen", time.Now().UnixMilli())
