@@ -83,12 +83,14 @@ func Look(t *testing.T, ctx context.Context, name, url, ready string) { //nolint
 			for _, f := range faults {
 				t.Errorf("%s: %s", view, f)
 			}
-			keep(t, ctx, view)
+			Shot(t, ctx, view)
 		}
 	}
 }
 
-func keep(t *testing.T, ctx context.Context, view string) { //nolint:revive // as above
+// Shot keeps a screenshot of the page as it is, if SSOGATE_SCREENSHOTS names a directory.
+func Shot(t *testing.T, ctx context.Context, view string) { //nolint:revive // as above
+	t.Helper()
 	dir := os.Getenv("SSOGATE_SCREENSHOTS")
 	if dir == "" {
 		return
