@@ -47,7 +47,7 @@ func (r reader) plural(a *schema.Attribute, v any) any {
 		return r.element(a, v)
 	}
 	out := r.object(a, m)
-	if had, given := get(m, "value"); given && had == "" {
+	if had, given := get(m, "value"); given && had == "" && a.Name != "members" {
 		// T8: an e-mail whose address is "" is no e-mail, whatever its type.
 		return nil
 	}

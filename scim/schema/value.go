@@ -45,6 +45,10 @@ func (a *Attribute) Value(v any) (any, error) {
 			return nil, err
 		}
 		if c == nil {
+			if el != nil && a.Name == "members" {
+				// Dropping it would report success for a member nobody added.
+				return nil, errorf(InvalidValue, "members: a member needs a value")
+			}
 			continue
 		}
 		if m, ok := c.(map[string]any); ok && m["primary"] == true {
