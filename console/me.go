@@ -129,7 +129,7 @@ func mePage(s *settings.Settings, p *session.Principal) web.Page {
 	}
 	return web.Page{
 		Status: http.StatusOK, Title: "You are signed in", Lead: lead, Account: m.UserName, Facts: kept,
-		Actions: []web.Action{{Label: "Sign out everywhere in this browser", URL: "/logout", Method: http.MethodPost}},
+		Actions: []web.Action{{Label: "Sign out", URL: "/logout", Method: http.MethodPost}},
 		Support: s.Organization.Support,
 	}
 }

@@ -58,6 +58,49 @@ type resource struct {
 // isActive: an absent active means nothing is known against the person.
 func (r resource) isActive() bool { return r.Active == nil || *r.Active }
 
+// The bodies this client sends. Structs rather than maps, because the page shows
+// them and "schemas" belongs first.
+type (
+	newUser struct {
+		Schemas     []string `json:"schemas"`
+		UserName    string   `json:"userName"`
+		DisplayName string   `json:"displayName"`
+		Name        fullName `json:"name"`
+		Emails      []email  `json:"emails"`
+		Active      bool     `json:"active"`
+	}
+	fullName struct {
+		GivenName  string `json:"givenName"`
+		FamilyName string `json:"familyName"`
+	}
+	email struct {
+		Value   string `json:"value"`
+		Type    string `json:"type"`
+		Primary bool   `json:"primary"`
+	}
+	newGroup struct {
+		Schemas     []string `json:"schemas"`
+		DisplayName string   `json:"displayName"`
+		Members     []ref    `json:"members"`
+	}
+	ref struct {
+		Value string `json:"value"`
+	}
+	patch struct {
+		Schemas    []string    `json:"schemas"`
+		Operations []operation `json:"Operations"`
+	}
+	operation struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Value any    `json:"value"`
+	}
+)
+
+func onePatch(op, path string, value any) patch {
+	return patch{[]string{patchSchema}, []operation{{op, path, value}}}
+}
+
 type listResponse struct {
 	TotalResults int        `json:"totalResults"`
 	Resources    []resource `json:"Resources"`
@@ -144,22 +187,17 @@ func quote(s string) string {
 
 func (a *api) create(ctx context.Context, p ssotest.Person) (exchange, resource, error) {
 	var made resource
-	x, err := a.call(ctx, http.MethodPost, "/Users", map[string]any{
-		"schemas":     []string{userSchema},
-		"userName":    p.User,
-		"displayName": p.DisplayName,
-		"name":        map[string]string{"givenName": p.GivenName, "familyName": p.FamilyName},
-		"emails":      []map[string]any{{"value": p.Email, "type": "work", "primary": true}},
-		"active":      true,
+	x, err := a.call(ctx, http.MethodPost, "/Users", newUser{
+		Schemas: []string{userSchema}, UserName: p.User, DisplayName: p.DisplayName,
+		Name:   fullName{p.GivenName, p.FamilyName},
+		Emails: []email{{p.Email, "work", true}},
+		Active: true,
 	}, &made)
 	return x, made, err
 }
 
 func (a *api) setActive(ctx context.Context, id string, active bool) (exchange, error) {
-	return a.call(ctx, http.MethodPatch, "/Users/"+url.PathEscape(id), map[string]any{
-		"schemas":    []string{patchSchema},
-		"Operations": []map[string]any{{"op": "replace", "path": "active", "value": active}},
-	}, nil)
+	return a.call(ctx, http.MethodPatch, "/Users/"+url.PathEscape(id), onePatch("replace", "active", active), nil)
 }
 
 // ensure makes p exist and be active, and answers the resource's id. Running it
@@ -190,24 +228,19 @@ func (a *api) ensure(ctx context.Context, p ssotest.Person) (string, error) {
 
 // ensureGroup makes the group exist with at least these members.
 func (a *api) ensureGroup(ctx context.Context, name string, members []string) error {
-	values := make([]map[string]string, 0, len(members))
+	values := make([]ref, 0, len(members))
 	for _, m := range members {
-		values = append(values, map[string]string{"value": m})
+		values = append(values, ref{m})
 	}
 	got, ok, err := a.find(ctx, "/Groups", "displayName", name)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		_, err := a.call(ctx, http.MethodPost, "/Groups", map[string]any{
-			"schemas": []string{groupSchema}, "displayName": name, "members": values,
-		}, nil)
+		_, err := a.call(ctx, http.MethodPost, "/Groups", newGroup{[]string{groupSchema}, name, values}, nil)
 		return err
 	}
-	_, err = a.call(ctx, http.MethodPatch, "/Groups/"+url.PathEscape(got.ID), map[string]any{
-		"schemas":    []string{patchSchema},
-		"Operations": []map[string]any{{"op": "add", "path": "members", "value": values}},
-	}, nil)
+	_, err = a.call(ctx, http.MethodPatch, "/Groups/"+url.PathEscape(got.ID), onePatch("add", "members", values), nil)
 	return err
 }
 
