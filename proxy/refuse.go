@@ -28,7 +28,7 @@ const (
 // where it is absent (old browsers, plain http) Accept decides.
 func audienceOf(r *http.Request) audience {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if r.Header.Get("Upgrade") != "" || r.Header.Get("Authorization") != "" || r.Header.Get("X-Requested-With") != "" {
+	if r.Header.Get("Upgrade") != "" || r.Header.Get("X-Requested-With") != "" {
 		return program
 	}
 	// A part of a file that continues as a sign-in page would be a broken file;
@@ -39,7 +39,10 @@ func audienceOf(r *http.Request) audience {
 	switch r.Header.Get("Sec-Fetch-Mode") {
 	case "navigate":
 	case "":
-		if !acceptsHTML(r) {
+		// A bearer token is a program's; Basic may be a browser's, remembered for
+		// a legacy application.
+		scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if strings.EqualFold(scheme, "bearer") || !acceptsHTML(r) {
 			return program
 		}
 	default:
