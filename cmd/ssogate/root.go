@@ -73,8 +73,11 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 // commands is the whole command line, in the order of the help text.
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
+		newServe(a),
+		newDemo(a),
 		newInit(a),
 		newCheck(a),
+		newSCIM(a),
 		newVersion(a),
 	}
 }

@@ -1,0 +1,97 @@
+package run
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/ssogate/ssogate/internal/outbound"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso/oauth"
+	"github.com/ssogate/ssogate/sso/saml"
+)
+
+// metadataEvery is how often SAML metadata is read again.
+const metadataEvery = time.Hour
+
+func (s *Server) makeProviders(ctx context.Context) error {
+	client, err := outbound.New(outbound.Options{Allow: s.cfg.Outbound.Allow})
+	if err != nil {
+		return err
+	}
+	for _, p := range s.settings.Load().Providers {
+		switch p.Protocol {
+		case settings.SAML:
+			err = s.makeSAML(ctx, p, client)
+		case settings.OIDC:
+			s.providers[p.ID], err = oauth.New(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: client, Now: s.now})
+		default:
+			err = fmt.Errorf("unknown protocol %q", p.Protocol)
+		}
+		if err != nil {
+			return fmt.Errorf("provider %s: %w", p.ID, err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) makeSAML(ctx context.Context, p settings.Provider, client *http.Client) error {
+	key, cert, err := s.spKey(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Key: key, Cert: cert, HTTP: client, Now: s.now})
+	if err != nil {
+		return err
+	}
+	if h := provider.Health(); h.Err != nil {
+		s.log.Warn("identity provider metadata cannot be read yet; sign-in through it waits for it", "provider", p.ID, "err", h.Err)
+	}
+	s.background = append(s.background, func(ctx context.Context) {
+		provider.KeepFresh(ctx, metadataEvery, func(err error) {
+			s.log.Warn("identity provider metadata cannot be refreshed; the last good one is used", "provider", p.ID, "err", err)
+		})
+	})
+	s.providers[p.ID] = provider
+	return nil
+}
+
+// keyPair is what is sealed at rest.
+type keyPair struct{ Key, Cert []byte }
+
+// spKey is the provider's SP key, made on first use and sealed in the database.
+// Should two processes make one at once, the one stored first wins for both.
+func (s *Server) spKey(ctx context.Context, id string) (crypto.Signer, *x509.Certificate, error) {
+	name := "saml/" + id
+	sealed, err := s.db.SealedKey(ctx, name)
+	if errors.Is(err, member.ErrNotFound) {
+		var made keyPair
+		if made.Key, made.Cert, err = saml.NewKey(); err != nil {
+			return nil, nil, err
+		}
+		plain, err := json.Marshal(made)
+		if err != nil {
+			return nil, nil, fmt.Errorf("encode key: %w", err)
+		}
+		if sealed, err = s.db.PutSealedKeyIfAbsent(ctx, name, s.sealer.Seal(plain, name)); err != nil {
+			return nil, nil, err
+		}
+	} else if err != nil {
+		return nil, nil, err
+	}
+	plain, err := s.sealer.Open(sealed, name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the stored SP key was sealed with another seal_key; set it as secrets.seal_key_previous: %w", err)
+	}
+	var kp keyPair
+	if err := json.Unmarshal(plain, &kp); err != nil {
+		return nil, nil, fmt.Errorf("stored SP key: %w", err)
+	}
+	return saml.ParseKey(kp.Key, kp.Cert)
+}

@@ -1,0 +1,349 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/ssogate/ssogate/config"
+	"github.com/ssogate/ssogate/console"
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/proxy"
+	"github.com/ssogate/ssogate/proxy/upstream"
+	"github.com/ssogate/ssogate/scim"
+	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso"
+	"github.com/ssogate/ssogate/store/sql"
+)
+
+// Options of [New]. Config and Log are required.
+type Options struct {
+	Config *config.Config // loaded and validated
+	Log    *slog.Logger
+	Now    clock.Func // time.Now when nil
+	// Listeners replace the config's public listener, and PrivateListener its
+	// private one: for tests, and for the demo, whose two origins are two ports.
+	// The Server closes them.
+	Listeners       []net.Listener
+	PrivateListener net.Listener
+}
+
+// Server is a wired gateway. Make it with [New], run it with [Server.Serve].
+type Server struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	now      clock.Func
+	registry *prometheus.Registry
+
+	db        *sql.DB
+	sessions  sessionStores
+	sealer    *secret.Sealer
+	settings  *settings.Live
+	providers map[string]sso.Provider
+	live      *proxy.Live
+	cutoff    *session.Cutoff
+	directory *member.Directory
+	manager   *session.Manager
+	flow      *sso.Flow
+	gate      *proxy.Gate
+	routes    *proxy.Routes
+
+	background []func(context.Context)
+	sweepers   []func(context.Context) error
+	closers    []func() error
+
+	public, admin   *http.Server
+	listeners       []net.Listener
+	privateListener net.Listener
+	draining        atomic.Bool
+}
+
+// New opens the stores, builds every part and binds the listeners. Nothing
+// answers yet. After an error everything is closed again.
+func New(ctx context.Context, o Options) (_ *Server, err error) {
+	s := &Server{
+		cfg: o.Config, log: o.Log, now: o.Now, registry: prometheus.NewRegistry(),
+		settings: &settings.Live{}, providers: map[string]sso.Provider{},
+		listeners: o.Listeners, privateListener: o.PrivateListener,
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	for _, l := range append(o.Listeners, o.PrivateListener) {
+		if l != nil {
+			s.closers = append(s.closers, closeListener(l))
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	// The whole wiring, in order. Each step reads only what the steps before it made.
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"secrets", s.openSecrets},
+		{"database", s.openDatabase},
+		{"session store", s.openSessions},
+		{"settings", s.loadSettings},
+		{"routes", s.compileRoutes},
+		{"streams", s.makeLive},
+		{"cut-off", s.makeCutoff},
+		{"sessions", s.makeManager},
+		{"identity providers", s.makeProviders},
+		{"sign-in", s.makeFlow},
+		{"gate", s.makeGate},
+		{"handlers", s.makeHandlers},
+		{"listeners", s.listen},
+		{"control socket", s.control},
+	} {
+		if err := step.do(ctx); err != nil {
+			return nil, fmt.Errorf("run: %s: %w", step.what, err)
+		}
+	}
+	return s, nil
+}
+
+// close undoes New, last first.
+func (s *Server) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+func closeListener(l net.Listener) func() error {
+	return func() error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+func (s *Server) openSecrets(context.Context) (err error) {
+	s.sealer, err = secret.NewSealer(s.cfg.SealKeys()...)
+	return err
+}
+
+func (s *Server) openDatabase(ctx context.Context) (err error) {
+	if s.db, err = sql.Open(ctx, s.cfg.Database.URL); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.db.Close)
+	s.sweepers = append(s.sweepers, func(ctx context.Context) error {
+		_, err := s.db.SweepJournal(ctx, s.now())
+		return err
+	})
+	return nil
+}
+
+func (s *Server) loadSettings(context.Context) error {
+	v, err := settingsFrom(s.cfg)
+	if err != nil {
+		return err
+	}
+	s.settings.Store(v)
+	return nil
+}
+
+func (s *Server) compileRoutes(context.Context) (err error) {
+	var specs []proxy.RouteSpec
+	for _, r := range s.cfg.Routes {
+		specs = append(specs, proxy.RouteSpec{
+			Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Upstream: r.Upstream,
+			Public: r.Public, Teams: r.Teams, PreserveHost: r.PreserveHost,
+		})
+	}
+	s.routes, err = proxy.Compile(specs, s.cfg.URL)
+	return err
+}
+
+func (s *Server) makeCutoff(ctx context.Context) (err error) {
+	s.cutoff, err = session.NewCutoff(ctx, session.CutoffOptions{
+		Log: s.db, Store: s.sessions.sessions, Streams: s.live, LeaseGrace: s.cfg.Streams.LeaseGrace,
+		Logger: s.log, Now: s.now, Registry: s.registry,
+	})
+	s.directory = &member.Directory{Store: s.db, Revoker: s.cutoff, Now: s.now}
+	return err
+}
+
+func (s *Server) makeManager(context.Context) error {
+	cookies, err := session.NewCookies(strings.HasPrefix(s.cfg.URL, "https://"), s.cfg.CookieKeys()...)
+	if err != nil {
+		return err
+	}
+	s.manager, err = session.NewManager(session.ManagerOptions{
+		Store: s.sessions.sessions, Directory: s.directory, Cookies: cookies, Cutoff: s.cutoff, Now: s.now,
+		Limits: session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute},
+		ProviderActive: func(id string) bool {
+			_, ok := s.settings.Load().Provider(id)
+			return ok
+		},
+	})
+	return err
+}
+
+func (s *Server) makeFlow(context.Context) (err error) {
+	home := ""
+	if len(s.cfg.Routes) > 0 && len(s.cfg.Routes[0].Origins) > 0 {
+		home = strings.TrimSuffix(s.cfg.Routes[0].Origins[0], "/")
+	}
+	s.flow, err = sso.New(sso.Options{
+		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
+		Pending: s.sessions.pending, Sessions: s.manager, Directory: s.directory, Audit: s.db,
+		Log: s.log, Now: s.now, Registry: s.registry,
+	})
+	return err
+}
+
+// isOrigin reports whether an origin is one of our app origins.
+func (s *Server) isOrigin(origin string) bool {
+	for _, r := range s.cfg.Routes {
+		for _, o := range r.Origins {
+			if strings.EqualFold(strings.TrimSuffix(o, "/"), origin) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// provider is an active provider by id, or nil.
+func (s *Server) provider(id string) sso.Provider {
+	if _, ok := s.settings.Load().Provider(id); !ok {
+		return nil
+	}
+	return s.providers[id]
+}
+
+func (s *Server) makeGate(context.Context) (err error) {
+	s.gate, err = proxy.New(proxy.Options{
+		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
+		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
+		Upstream: upstream.Options{Dial: s.cfg.Limits.UpstreamDial, Header: s.cfg.Limits.UpstreamHeader},
+		Now:      s.now, Log: s.log, Metrics: s.registry,
+	})
+	return err
+}
+
+func (s *Server) makeHandlers(context.Context) error {
+	c, err := console.New(console.Options{Sessions: s.manager, Live: s.settings, Log: s.log})
+	if err != nil {
+		return err
+	}
+	provisioning, err := scim.New(scim.Options{
+		BaseURL: s.cfg.URL, Org: s.cfg.Organization.Slug, Members: s.directory, Teams: s.directory, Searcher: s.db, Tokens: s.db,
+		Live: s.settings, Audit: s.db, Now: s.now, Log: s.log, Metrics: s.registry,
+	})
+	if err != nil {
+		return err
+	}
+	pages := http.NewServeMux()
+	pages.Handle("/static/", c.Static())
+	pages.Handle("/me", c.Me())
+	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
+	pages.Handle("/", s.flow.Gateway())
+	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not through the mux: it would answer "//Users" with a redirect, and an
+		// identity provider's POST would arrive as a GET.
+		if strings.HasPrefix(r.URL.Path, scim.Mount) {
+			provisioning.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
+
+	var trusted []netip.Prefix
+	for _, t := range s.cfg.TrustedProxies {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			return fmt.Errorf("trusted_proxies: %w", err)
+		}
+		trusted = append(trusted, p)
+	}
+	metrics, err := web.NewMetrics(s.registry)
+	if err != nil {
+		return err
+	}
+	host := strings.ToLower(s.cfg.URL[strings.Index(s.cfg.URL, "://")+3:])
+	handler := web.Handler(byHost(host, gateway, s.gate), web.Options{
+		Trusted: trusted, Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Now: s.now, Metrics: metrics,
+		Kind: func(r *http.Request) string {
+			switch {
+			case !strings.EqualFold(r.Host, host):
+				return "app"
+			case strings.HasPrefix(r.URL.Path, "/api/"):
+				return "scim"
+			default:
+				return "gateway"
+			}
+		},
+	})
+	s.public = &http.Server{
+		Handler: handler, ConnContext: proxy.ConnContext, MaxHeaderBytes: s.cfg.Limits.HeaderBytes, ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.admin = &http.Server{Handler: s.private(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
+	return nil
+}
+
+// byHost gives the gateway origin its own handler and everything else to the
+// gate, which refuses hosts it does not know. A host is compared whole, port
+// included: another port is another origin.
+func byHost(host string, gateway, gate http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.EqualFold(r.Host, host) {
+			gateway.ServeHTTP(w, r)
+			return
+		}
+		gate.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	if s.listeners == nil {
+		l, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+		if err != nil {
+			return err
+		}
+		s.listeners = []net.Listener{l}
+		s.closers = append(s.closers, closeListener(l))
+	}
+	if s.privateListener == nil {
+		l, err := lc.Listen(ctx, "tcp", s.cfg.PrivateListen)
+		if err != nil {
+			return err
+		}
+		s.privateListener = l
+		s.closers = append(s.closers, closeListener(l))
+	}
+	return nil
+}
+
+// Addr is the address of the first public listener.
+func (s *Server) Addr() net.Addr { return s.listeners[0].Addr() }
+
+// PrivateAddr is the address of the private listener.
+func (s *Server) PrivateAddr() net.Addr { return s.privateListener.Addr() }

@@ -1,0 +1,107 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Times of a shutdown. The whole takes less than the 30 s that service managers
+// and orchestrators usually allow.
+const (
+	drainTime     = 20 * time.Second // requests that still run then are cut
+	spreadStreams = 5 * time.Second  // WebSockets get 1001 over this time, not all at once
+	sweepEvery    = 5 * time.Minute
+)
+
+// Serve answers on the listeners until ctx ends, then stops in order: not ready,
+// streams told to go away, requests finished, background work ended, stores
+// closed. It returns nil after a clean stop and may be called once.
+func (s *Server) Serve(ctx context.Context) error {
+	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var work sync.WaitGroup
+	work.Go(func() { _ = s.cutoff.Run(bg) })
+	work.Go(func() { s.manager.RunTouches(bg, s.log) })
+	work.Go(func() { s.sweep(bg) })
+	for _, f := range s.background {
+		work.Go(func() { f(bg) })
+	}
+
+	failed := make(chan error, len(s.listeners)+1)
+	serve := func(srv *http.Server, l net.Listener, tls bool) {
+		var err error
+		if tls {
+			err = srv.ServeTLS(l, s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+		} else {
+			err = srv.Serve(l)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("run: serve %s: %w", l.Addr(), err)
+		}
+	}
+	var serving sync.WaitGroup
+	for _, l := range s.listeners {
+		serving.Go(func() { serve(s.public, l, s.cfg.TLS.CertFile != "") })
+	}
+	serving.Go(func() { serve(s.admin, s.privateListener, false) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping: no new connections")
+	case err = <-failed:
+		s.log.Error("a listener failed", "err", err)
+	}
+	s.shutdown(context.WithoutCancel(ctx))
+	serving.Wait()
+	stop()
+	work.Wait()
+	return errors.Join(err, s.close())
+}
+
+func (s *Server) shutdown(ctx context.Context) {
+	s.draining.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	// http.Server.Shutdown leaves hijacked connections open and waits for streams
+	// for ever: they are told to go away beside it.
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		s.log.Info("stopping: closing streams, waiting for requests")
+		s.live.Shutdown(ctx, spreadStreams)
+	})
+	wg.Go(func() {
+		if err := s.public.Shutdown(ctx); err != nil {
+			s.log.Warn("requests were cut off", "after", drainTime, "err", err)
+			_ = s.public.Close()
+		}
+	})
+	wg.Wait()
+	// Health and metrics stay readable until everything else has ended.
+	if err := s.admin.Shutdown(ctx); err != nil {
+		_ = s.admin.Close()
+	}
+}
+
+// sweep removes what has expired, so that the tables stay as large as what is live.
+func (s *Server) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, f := range s.sweepers {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("expired records could not be removed; tried again later", "err", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package run
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/ssogate/ssogate/config"
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/settings"
+)
+
+// settingsFrom turns the boot file into the live Auth record. The two never
+// share a type: what an operator writes and what a decision reads change for
+// different reasons.
+func settingsFrom(c *config.Config) (*settings.Settings, error) {
+	s := &settings.Settings{
+		Version:      1,
+		Organization: settings.Organization{Slug: c.Organization.Slug, Name: c.Organization.Name, Support: c.Organization.Support},
+		RequireSSO:   c.RequireSSO == "on",
+	}
+	for _, p := range c.Providers {
+		sp, err := providerFrom(p)
+		if err != nil {
+			return nil, err
+		}
+		s.Providers = append(s.Providers, sp)
+	}
+	for _, sc := range c.SCIM.Connections {
+		conn := settings.Connection{Connection: member.Connection{
+			ID: sc.Provider, Provider: sc.Provider, Activation: member.Activation(c.SCIM.Activation),
+			Match: member.Match(sc.Match), MaySetRole: sc.MaySetRole,
+		}}
+		for _, t := range sc.Tokens {
+			conn.Tokens = append(conn.Tokens, settings.Token{Name: t.Name, Hash: secret.Sum(t.Token).String()})
+		}
+		s.Connections = append(s.Connections, conn)
+	}
+	return s, nil
+}
+
+func providerFrom(p config.Provider) (settings.Provider, error) {
+	sp := settings.Provider{
+		ID: p.ID, Name: p.Name, Protocol: settings.Protocol(p.Protocol), Join: member.Join(p.Join), Active: true,
+		SAML: settings.SAMLProvider{
+			MetadataURL: p.MetadataURL, EntityID: p.EntityID, SSOURL: p.SSOURL, InsecureAllowSHA1: p.InsecureAllowSHA1,
+		},
+		OIDC: settings.OIDCProvider{Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: p.ClientSecret, Scopes: p.Scopes},
+		Attributes: settings.Attributes{
+			UserName: p.Attributes.UserName, Email: p.Attributes.Email, DisplayName: p.Attributes.DisplayName,
+			GivenName: p.Attributes.GivenName, FamilyName: p.Attributes.FamilyName, Groups: p.Attributes.Groups,
+		},
+	}
+	if p.MetadataFile != "" {
+		xml, err := os.ReadFile(p.MetadataFile)
+		if err != nil {
+			return sp, fmt.Errorf("run: metadata of provider %s: %w", p.ID, err)
+		}
+		sp.SAML.MetadataXML = xml
+	}
+	for _, f := range p.CertificateFiles {
+		pem, err := os.ReadFile(f)
+		if err != nil {
+			return sp, fmt.Errorf("run: certificate of provider %s: %w", p.ID, err)
+		}
+		sp.SAML.Certificates = append(sp.SAML.Certificates, string(pem))
+	}
+	return sp, nil
+}
