@@ -25,7 +25,7 @@ type Fake struct {
 // NewFake makes an empty one.
 func NewFake() *Fake {
 	return &Fake{s: &state{
-		members: map[member.ID]member.Member{}, identities: map[member.Identity]member.ID{},
+		members: map[member.ID]member.Member{}, keys: map[string]member.ID{}, identities: map[member.Identity]member.ID{},
 		tombstones: map[member.Identity]member.Tombstone{}, teams: map[member.ID]member.Team{},
 		memberships: map[membership]bool{}, invitations: map[string]member.Invitation{},
 		ended: map[string]member.EndedSession{},
@@ -36,6 +36,7 @@ type membership struct{ team, member member.ID }
 
 type state struct {
 	members     map[member.ID]member.Member
+	keys        map[string]member.ID // by user name key
 	identities  map[member.Identity]member.ID
 	tombstones  map[member.Identity]member.Tombstone
 	teams       map[member.ID]member.Team
@@ -48,7 +49,7 @@ type state struct {
 
 func (s *state) clone() *state {
 	return &state{
-		members: maps.Clone(s.members), identities: maps.Clone(s.identities), tombstones: maps.Clone(s.tombstones),
+		members: maps.Clone(s.members), keys: maps.Clone(s.keys), identities: maps.Clone(s.identities), tombstones: maps.Clone(s.tombstones),
 		teams: maps.Clone(s.teams), memberships: maps.Clone(s.memberships), invitations: maps.Clone(s.invitations),
 		ended: maps.Clone(s.ended), revocations: slices.Clone(s.revocations), events: slices.Clone(s.events),
 	}
@@ -148,7 +149,11 @@ func (t *tx) find(ok func(member.Member) bool) (member.Member, error) {
 }
 
 func (t *tx) MemberByUserName(folded string) (member.Member, error) {
-	return t.find(func(m member.Member) bool { return member.FoldUserName(m.UserName) == folded })
+	m, err := t.Member(t.keys[member.UserNameKey(folded)])
+	if err == nil && member.FoldUserName(m.UserName) != folded {
+		return member.Member{}, member.ErrNotFound
+	}
+	return m, err
 }
 
 func (t *tx) MemberByExternalID(connection, externalID string) (member.Member, error) {
@@ -159,12 +164,8 @@ func (t *tx) MemberByExternalID(connection, externalID string) (member.Member, e
 }
 
 func (t *tx) UserNameTaken(key string) (bool, error) {
-	for _, m := range t.members {
-		if member.UserNameKey(m.UserName) == key {
-			return true, nil
-		}
-	}
-	return false, nil
+	_, ok := t.keys[key]
+	return ok, nil
 }
 
 func (t *tx) EmailTaken(folded string) (bool, error) {
@@ -185,6 +186,7 @@ func (t *tx) InsertMember(m member.Member) error {
 	}
 	m.Document = slices.Clone(m.Document)
 	t.members[m.ID] = m
+	t.keys[member.UserNameKey(m.UserName)] = m.ID
 	return nil
 }
 
@@ -197,6 +199,7 @@ func (t *tx) UpdateMember(m member.Member, ifVersion int64) error {
 		return member.ErrVersion
 	}
 	delete(t.members, m.ID)
+	delete(t.keys, member.UserNameKey(old.UserName))
 	return t.InsertMember(m)
 }
 
@@ -209,6 +212,7 @@ func (t *tx) DeleteMember(id member.ID, ifVersion int64) error {
 		return member.ErrVersion
 	}
 	delete(t.members, id)
+	delete(t.keys, member.UserNameKey(old.UserName))
 	maps.DeleteFunc(t.identities, func(_ member.Identity, m member.ID) bool { return m == id })
 	maps.DeleteFunc(t.memberships, func(x membership, _ bool) bool { return x.member == id })
 	maps.DeleteFunc(t.invitations, func(_ string, i member.Invitation) bool { return i.Member == id })
