@@ -1,0 +1,34 @@
+# Everything a contributor runs. Needs Go and make; "make test" fetches the rest.
+# The work is done by scripts in internal/tools, so that each can be read alone.
+
+SHELL := /bin/sh
+# Flags of "ssogate demo": make demo ARGS="--port 9000"
+ARGS ?=
+# How long "make fuzz" spends on each target.
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build lint fmt fuzz
+
+help: ## Say what can be made
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z][a-z]*\):.*## /  \1	/p' Makefile | expand -t 12
+
+demo: ## Run the whole story on this machine, offline: gateway, sample app, identity providers
+	@sh internal/tools/demo.sh $(ARGS)
+
+test: ## Run everything that continuous integration runs
+	@sh internal/tools/test.sh
+
+build: ## Build the static binary dist/ssogate
+	@mkdir -p dist
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o dist/ssogate ./cmd/ssogate
+
+lint: ## Run gofumpt (check only), go vet and golangci-lint
+	@sh internal/tools/lint.sh
+
+fmt: ## Format the Go files
+	@sh internal/tools/fmt.sh
+
+fuzz: ## Run every fuzz target for FUZZTIME (20s) each
+	@sh internal/tools/fuzz.sh $(FUZZTIME)

@@ -1,0 +1,9 @@
+#!/bin/sh
+# gofumpt (check only), go vet and golangci-lint.
+set -eu
+cd "$(dirname "$0")/../.."
+. internal/tools/common.sh
+tools
+unformatted
+go vet ./...
+golangci-lint run ./...

@@ -1,0 +1,78 @@
+#!/bin/sh
+# Everything continuous integration runs. Every step runs, whatever failed before
+# it, and the last lines are those of go test; what else failed stands just above.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. internal/tools/common.sh
+exec </dev/null # nothing may wait for an answer
+
+summary=$(mktemp)
+trap 'rm -f "$summary"' EXIT INT TERM
+failed=""
+
+# step NAME COMMAND... runs one check and notes its time and verdict.
+step() {
+	name=$1
+	shift
+	echo "== $name"
+	began=$(date +%s)
+	if "$@"; then verdict=ok; else
+		verdict=FAILED
+		failed="$failed $name"
+	fi
+	printf '  %-16s %-7s %4ss\n' "$name" "$verdict" "$(($(date +%s) - began))" >>"$summary"
+}
+
+# Debian keeps PostgreSQL's programs off the PATH; internal/testserver looks here too.
+have_postgres() { have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
+# missing prints the Debian packages of the servers that are not installed.
+missing() {
+	have redis-server || echo redis-server
+	have_postgres || echo postgresql
+	have_chromium || echo chromium
+	have nginx || echo nginx-light
+	have gcc || echo gcc libc6-dev
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo -n "$@"; else return 1; fi
+}
+
+# servers installs what is missing where that is possible. It never fails: what
+# cannot be had is reported, and with CI=true the tests that need it fail.
+servers() {
+	want=$(missing | tr '\n' ' ')
+	[ -n "${want%% }" ] || return 0
+	echo "not installed: $want"
+	have apt-get || return 0
+	export DEBIAN_FRONTEND=noninteractive
+	# A started daemon would take the port of the operator's own; tests start theirs.
+	# shellcheck disable=SC2086 # a list of words on purpose
+	as_root timeout 120 apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+		timeout 600 apt-get install -y -qq --no-install-recommends $want >/dev/null
+	return 0
+}
+
+modules() {
+	go mod verify && go mod tidy -diff
+}
+
+began_all=$(date +%s)
+step servers servers
+step modules modules
+step tools tools
+step gofumpt unformatted
+step vet go vet ./...
+step lint golangci-lint run ./...
+step floors go test ./internal/repo
+
+absent=$(missing | tr '\n' ' ')
+race=-race
+if ! have gcc; then
+	race="" # the race detector needs cgo; "absent" says so, and CI=true fails below
+fi
+# shellcheck disable=SC2086 # absent flags must vanish
+go run ./internal/repo/testrun -summary "$summary" -failed "$failed" -missing "$absent" -began "$began_all" -- \
+	$race -p 2 -timeout 9m ./...
