@@ -231,6 +231,10 @@ func (g *Gate) malformed(w http.ResponseWriter, r *http.Request, err error) {
 	g.note(r, nil, Decision{Verdict: Malformed, Rule: "canonical request", Reason: string(reason)}, nil)
 	h := w.Header()
 	h.Set("Connection", "close")
+	if r.ProtoMajor == 1 {
+		// Otherwise net/http waits for the rest of the body before it closes.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+	}
 	if status == http.StatusMethodNotAllowed {
 		h.Set("Allow", canonical.Methods)
 	}
