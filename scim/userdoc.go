@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/ssogate/ssogate/member"
@@ -115,27 +116,29 @@ func text(v any) string {
 	return s
 }
 
-// preferred is the address for the Email column: the primary one, else one for
-// work, else the first. A label only; it never links accounts (G6).
+// preferred is the address for the Email column: the first one for work, else
+// the primary one, else the first. Work comes first because it is what IdPs
+// match by (`emails[type eq "work"].value`), which the store answers from this
+// column. A label only; it never links accounts (G6).
 func preferred(emails any) string {
 	list, _ := emails.([]any)
-	first, work := "", ""
+	first, primary := "", ""
 	for _, el := range list {
 		m, _ := el.(map[string]any)
 		v := text(m["value"])
 		switch {
 		case v == "":
-		case m["primary"] == true:
+			continue
+		case strings.EqualFold(text(m["type"]), "work"):
 			return v
+		case m["primary"] == true:
+			primary = v
 		case first == "":
 			first = v
 		}
-		if work == "" && text(m["type"]) == "work" {
-			work = v
-		}
 	}
-	if work != "" {
-		return work
+	if primary != "" {
+		return primary
 	}
 	return first
 }

@@ -1,0 +1,103 @@
+package scim_test
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/scim"
+	"github.com/ssogate/ssogate/scim/filter"
+	"github.com/ssogate/ssogate/settings"
+)
+
+// nowhere is a directory of one member, for fuzzing what lies before the store:
+// changes run on him and are thrown away.
+type nowhere struct{}
+
+var nobody = member.Member{ID: "abc", UserName: "a", Wish: true, Role: member.RoleMember, Version: 1}
+
+func (nowhere) Create(_ context.Context, _ member.Actor, _ member.Connection, m member.Member) (member.Member, error) {
+	return m, nil
+}
+
+func (nowhere) Get(context.Context, member.Connection, member.ID) (member.Member, []member.Team, error) {
+	return nobody, nil, nil
+}
+
+func (nowhere) Update(_ context.Context, _ member.Actor, _ member.Connection, _ member.ID, _ int64, change func(*member.Member) error) (member.Member, error) {
+	m := nobody
+	return m, change(&m)
+}
+
+func (nowhere) Delete(context.Context, member.Actor, member.Connection, member.ID, int64) error {
+	return nil
+}
+
+func (nowhere) CreateTeam(_ context.Context, _ member.Actor, _ member.Connection, t member.Team, _ []member.ID) (member.Team, error) {
+	return t, nil
+}
+
+func (nowhere) GetTeam(context.Context, member.Connection, member.ID) (member.Team, error) {
+	return member.Team{ID: "g", DisplayName: "g"}, nil
+}
+
+func (nowhere) TeamMembers(context.Context, member.Connection, member.ID) ([]member.TeamMember, error) {
+	return nil, nil
+}
+
+func (nowhere) UpdateTeam(context.Context, member.Actor, member.Connection, member.ID, int64, member.TeamChange) (member.Team, error) {
+	return member.Team{ID: "g", DisplayName: "g"}, nil
+}
+
+func (nowhere) DeleteTeam(context.Context, member.Actor, member.Connection, member.ID, int64) error {
+	return nil
+}
+
+func (nowhere) SearchMembers(_ context.Context, _ string, e filter.Expr, _ scim.Page) ([]member.Member, int, error) {
+	if e != nil {
+		return nil, 0, filter.ErrUnsupported // so that it is evaluated in memory
+	}
+	return []member.Member{nobody}, 1, nil
+}
+
+func (nowhere) SearchTeams(_ context.Context, _ string, e filter.Expr, _ scim.Page) ([]member.Team, int, error) {
+	if e != nil {
+		return nil, 0, filter.ErrUnsupported
+	}
+	return []member.Team{{ID: "g", DisplayName: "g"}}, 1, nil
+}
+
+func (nowhere) TeamsOfMembers(context.Context, []member.ID) (map[member.ID][]member.Team, error) {
+	return nil, nil
+}
+
+func (nowhere) MembersOfTeams(context.Context, []member.ID) (map[member.ID][]member.Member, error) {
+	return nil, nil
+}
+
+func (nowhere) Token(context.Context, string) (scim.StoredToken, error) {
+	return scim.StoredToken{}, member.ErrNotFound
+}
+
+func (nowhere) ListTokens(context.Context, string) ([]scim.StoredToken, error) { return nil, nil }
+func (nowhere) InsertToken(context.Context, scim.StoredToken) error            { return nil }
+func (nowhere) RevokeToken(context.Context, string) error                      { return nil }
+func (nowhere) UsedToken(context.Context, string, time.Time, string) error     { return nil }
+
+func liveOkta() *settings.Live {
+	l := &settings.Live{}
+	l.Store(&settings.Settings{Connections: []settings.Connection{{
+		Connection: member.Connection{ID: "okta", Provider: "okta"},
+		Tokens:     []settings.Token{{Hash: secret.Sum(tokenOkta).String()}},
+	}}})
+	return l
+}
+
+// unlimited is a clock that runs so fast that no rate limit is reached.
+func unlimited() clock.Func {
+	var n atomic.Int64
+	return func() time.Time { return time.Unix(n.Add(1), 0) }
+}
