@@ -11,13 +11,15 @@ import (
 
 // Words of the standard.
 const (
-	statusSuccess    = "urn:oasis:names:tc:SAML:2.0:status:Success"
-	methodBearer     = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
-	formatEntity     = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
-	formatTransient  = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
-	formatEncrypted  = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"
-	formatPersistent = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
-	formatEmail      = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
+	statusSuccess       = "urn:oasis:names:tc:SAML:2.0:status:Success"
+	statusAuthnFailed   = "urn:oasis:names:tc:SAML:2.0:status:AuthnFailed"
+	statusRequestDenied = "urn:oasis:names:tc:SAML:2.0:status:RequestDenied"
+	methodBearer        = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+	formatEntity        = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
+	formatTransient     = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+	formatEncrypted     = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"
+	formatPersistent    = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
+	formatEmail         = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
 )
 
 // maxNameID is the standard's own limit for a persistent identifier (core,
@@ -93,7 +95,13 @@ func checkStatus(el *etree.Element) error {
 		if el := parts.one(1); el != nil {
 			message = el.Text()
 		}
-		return refuse("status", "the IdP answered %s %s %s", quote(v), quote(nested), quote(message))
+		// Somebody pressed "cancel" there, or is not assigned to us: a page of
+		// its own, for nothing is broken.
+		reason := "status"
+		if v != statusSuccess && (nested == statusAuthnFailed || nested == statusRequestDenied) {
+			reason = "access_denied"
+		}
+		return refuse(reason, "the IdP answered %s %s %s", quote(v), quote(nested), quote(message))
 	}
 	return nil
 }

@@ -204,6 +204,7 @@ func operate(t testing.TB, response string, surgery func(root *etree.Element)) s
 
 func encode(t testing.TB, doc *etree.Document) string {
 	t.Helper()
+	doc.WriteSettings.CanonicalText, doc.WriteSettings.CanonicalAttrVal = true, true
 	raw, err := doc.WriteToBytes()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,6 @@
+//go:build !race
+
+package saml_test
+
+// slow leaves room for a busy machine; CPU time is what the rows limit.
+const slow = 2
