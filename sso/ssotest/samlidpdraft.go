@@ -78,6 +78,8 @@ func (i *SAMLIdP) answer(req samlRequest, s samlSession, mutate ...func(*SAMLDra
 	}
 	doc := etree.NewDocument()
 	doc.SetRoot(root)
+	// A bare carriage return would arrive as a line feed, and the digest fail.
+	doc.WriteSettings.CanonicalText, doc.WriteSettings.CanonicalAttrVal = true, true
 	raw, err := doc.WriteToBytes()
 	if err != nil {
 		return samlMessage{}, fmt.Errorf("ssotest: response: %w", err)
