@@ -28,7 +28,7 @@ type claims map[string]json.RawMessage
 func parseClaims(b []byte) (claims, error) {
 	var c claims
 	if err := json.Unmarshal(b, &c); err != nil {
-		return nil, fmt.Errorf("claims: %w", err)
+		return nil, fmt.Errorf("claims: %w", bounded(err))
 	}
 	if c == nil {
 		return nil, errors.New("claims: not an object")

@@ -146,7 +146,7 @@ func (d *discovery) fetch(ctx context.Context) (*metadata, error) {
 	}
 	var m metadata
 	if err := json.Unmarshal(body, &m); err != nil {
-		return nil, &UnavailableError{Step: "discovery", Err: fmt.Errorf("not a discovery document: %w", err)}
+		return nil, &UnavailableError{Step: "discovery", Err: fmt.Errorf("not a discovery document: %w", bounded(err))}
 	}
 	if err := m.check(d.issuer, d.hasSecret); err != nil {
 		return nil, &UnavailableError{Step: "discovery", Err: err}

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,10 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // refuse makes the error for an answer that is not believed.
 func refuse(reason string, err error) error { return &sso.VerifyError{Reason: reason, Err: err} }
+
+// bounded keeps a library's error from carrying the provider's or the browser's
+// text into a log unbounded: JSON and JWT errors quote their input.
+func bounded(err error) error { return errors.New(printable(err.Error(), 300)) }
 
 // printable makes a provider's text fit for a log line: printable ASCII, no
 // quotes or backslashes (RFC 6749 section 5.2 allows no others), bounded.

@@ -25,7 +25,7 @@ func (p *Provider) checkIDToken(ctx context.Context, m *metadata, t tokens, l ss
 	}
 	c, err := parseClaims(payload)
 	if err != nil {
-		return nil, refuse("malformed", err)
+		return nil, refuse("malformed", bounded(err))
 	}
 	for _, check := range []func(claims) error{
 		func(c claims) error { return p.checkParties(c, m) },
@@ -44,12 +44,12 @@ func (p *Provider) checkIDToken(ctx context.Context, m *metadata, t tokens, l ss
 	})
 	tok, err := v.Verify(ctx, t.id)
 	if err != nil {
-		return nil, refuse("id_token", err)
+		return nil, refuse("id_token", bounded(err))
 	}
 	// Optional in the code flow (Core section 3.1.3.6), binding when present.
 	if c.has("at_hash") {
 		if err := tok.VerifyAccessToken(t.access); err != nil {
-			return nil, refuse("at_hash", err)
+			return nil, refuse("at_hash", bounded(err))
 		}
 	}
 	return c, nil
@@ -61,7 +61,7 @@ func checkSignature(ctx context.Context, ks *keySet, raw string) (*oidc.StaticKe
 	jws, err := jose.ParseSignedCompact(raw, joseAlgorithms())
 	if err != nil {
 		if _, ok := errors.AsType[*jose.ErrUnexpectedSignatureAlgorithm](err); ok {
-			return nil, nil, refuse("alg", err)
+			return nil, nil, refuse("alg", bounded(err))
 		}
 		return nil, nil, refuse("malformed", errors.New("not a signed JWT"))
 	}
@@ -81,7 +81,7 @@ func checkSignature(ctx context.Context, ks *keySet, raw string) (*oidc.StaticKe
 	keys := &oidc.StaticKeySet{PublicKeys: found}
 	payload, err := keys.VerifySignature(ctx, raw)
 	if err != nil {
-		return nil, nil, refuse("signature", err)
+		return nil, nil, refuse("signature", bounded(err))
 	}
 	return keys, payload, nil
 }

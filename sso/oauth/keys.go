@@ -117,7 +117,7 @@ func (s *keySet) refresh(ctx context.Context) error {
 		s.mu.Lock()
 		s.keys, s.fetched = keys, s.now()
 		s.mu.Unlock()
-		return nil, nil
+		return struct{}{}, nil
 	})
 	select {
 	case <-ctx.Done():
@@ -155,7 +155,7 @@ func parseKeys(body []byte) ([]jose.JSONWebKey, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, fmt.Errorf("not a JWK Set: %w", err)
+		return nil, fmt.Errorf("not a JWK Set: %w", bounded(err))
 	}
 	if len(set.Keys) > maxKeys {
 		return nil, fmt.Errorf("%d keys, at most %d are read", len(set.Keys), maxKeys)

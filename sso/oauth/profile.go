@@ -157,7 +157,7 @@ func plainAddress(s string) bool {
 	if !ok || len(s) > 254 || len(local) > 64 {
 		return false
 	}
-	return labels(local, "!#$&'*+-/=?^_`{|}~", false) && labels(domain, "-", true)
+	return labels(local, "#$&'*+-/=?^_`{|}~", false) && labels(domain, "-", true)
 }
 
 func labels(s, extra string, host bool) bool {

@@ -86,7 +86,9 @@ func New(o Options) (*Provider, error) {
 		cfg: p, redirect: o.URL + "/oauth/" + p.ID + "/callback", scopes: withOpenID(p.OIDC.Scopes),
 		client: o.HTTP, direct: &direct, now: o.Now, timeout: o.Timeout,
 	}
-	pr.disc = newDiscovery(p.OIDC.Issuer, p.OIDC.ClientSecret != "", o.HTTP, o.Now, o.Timeout)
+	// A third of the whole for each document: a key set that hangs must leave time
+	// for going on with the last good keys.
+	pr.disc = newDiscovery(p.OIDC.Issuer, p.OIDC.ClientSecret != "", o.HTTP, o.Now, o.Timeout/3)
 	return pr, nil
 }
 
