@@ -7,7 +7,9 @@ import (
 	"crypto/rsa"
 	_ "crypto/sha1"
 	_ "crypto/sha256"
+	"encoding/asn1"
 	"encoding/base64"
+	"math/big"
 	"testing"
 
 	"github.com/beevik/etree"
@@ -125,4 +127,21 @@ func hashOf(id string, data []byte) []byte {
 	h := hash.New()
 	h.Write(data)
 	return h.Sum(nil)
+}
+
+// rawECDSA turns an ASN.1 signature into the form of XML signature.
+func rawECDSA(t testing.TB, value string) string {
+	t.Helper()
+	der, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rs struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(der, &rs); err != nil {
+		t.Fatal(err)
+	}
+	out := make([]byte, 64)
+	rs.R.FillBytes(out[:32])
+	rs.S.FillBytes(out[32:])
+	return base64.StdEncoding.EncodeToString(out)
 }
