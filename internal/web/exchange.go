@@ -58,8 +58,8 @@ func ClientAddr(ctx context.Context) netip.Addr {
 // Annotate adds a fact to the access record of this request; the same key
 // again replaces the value. Keys are fixed words of the calling package, values
 // may be hostile: they are cut at 256 bytes and stripped of control characters.
-// Never annotate a cookie, code, token or query. Safe for concurrent use; a
-// no-op outside [Handler] and after the record was written.
+// Never annotate a cookie, code, token or query. Safe for concurrent use;
+// without effect outside [Handler] and once the record is written.
 func Annotate(ctx context.Context, key, value string) {
 	x := exchangeOf(ctx)
 	if x == nil {

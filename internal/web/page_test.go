@@ -220,13 +220,13 @@ func TestHEADHasHeadersAndNoBody(t *testing.T) {
 
 func TestRefusalDropsHeadersOfAnotherBody(t *testing.T) {
 	w := httptest.NewRecorder()
-	for _, k := range []string{"Content-Encoding", "Etag", "Last-Modified", "Expires", "Content-Range"} {
+	for _, k := range []string{"Content-Encoding", "Content-Disposition", "Etag", "Last-Modified", "Expires", "Content-Range"} {
 		w.Header().Set(k, "x")
 	}
 	w.Header().Set("Cache-Control", "public, max-age=600")
 	w.Header().Set("Set-Cookie", "kept=1")
 	web.WritePage(w, httptest.NewRequest(http.MethodGet, "/", nil), full(""))
-	for _, k := range []string{"Content-Encoding", "Etag", "Last-Modified", "Expires", "Content-Range"} {
+	for _, k := range []string{"Content-Encoding", "Content-Disposition", "Etag", "Last-Modified", "Expires", "Content-Range"} {
 		if w.Header().Get(k) != "" {
 			t.Errorf("%s of an upstream's answer stayed on our page", k)
 		}

@@ -76,7 +76,7 @@ func printable(s string) bool {
 }
 
 func safePath(path string) bool {
-	if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, '\\') {
+	if !strings.HasPrefix(path, "/") {
 		return false
 	}
 	plain, err := url.PathUnescape(path)

@@ -85,7 +85,7 @@ func staysHome(raw string) bool {
 		return false
 	}
 	p, err := url.PathUnescape(s)
-	if err != nil || strings.Contains(p, "//") || strings.ContainsAny(p, "\\\r\n\x00") {
+	if err != nil || strings.Contains(strings.ToLower(s), "%2f") || strings.Contains(p, "//") || strings.ContainsAny(p, "\\\r\n\x00") {
 		return false
 	}
 	for _, seg := range strings.Split(p, "/") {

@@ -109,7 +109,7 @@ func WritePage(w http.ResponseWriter, r *http.Request, p Page) {
 // secureHeaders are on every answer that is ours (K10, U03).
 func secureHeaders(h http.Header, r *http.Request) {
 	// A refusal may come after headers of an upstream's answer were copied.
-	for _, k := range []string{"Content-Encoding", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Expires", "Trailer", "Transfer-Encoding"} {
+	for _, k := range []string{"Content-Encoding", "Content-Disposition", "Content-Language", "Content-Location", "Content-Range", "Accept-Ranges", "Refresh", "Etag", "Last-Modified", "Expires", "Trailer", "Transfer-Encoding"} {
 		h.Del(k)
 	}
 	h.Set("Cache-Control", "no-store")
