@@ -289,3 +289,9 @@ func requestXML(t testing.TB, target string) string {
 	}
 	return string(out)
 }
+
+func rawRequest(body string) (http.ResponseWriter, *http.Request) {
+	r := httptest.NewRequest(http.MethodPost, gateway+"/saml/okta/acs", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return httptest.NewRecorder(), r
+}
