@@ -158,12 +158,13 @@ func (h *health) failed(now time.Time, weight int) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fails += weight
-	if h.down || h.fails < breakAfter {
+	if h.fails < breakAfter {
 		return false
 	}
+	h.probe = now.Add(probeEvery) // counted from the answer: a probe itself may take longer
+	changed = !h.down
 	h.down, h.known = true, true
-	h.probe = now.Add(probeEvery)
-	return true
+	return changed
 }
 
 // mismatch counts an answer that belongs to another record, and finds out whose
