@@ -86,8 +86,8 @@ func TestFault13UpstreamSilentIs504(t *testing.T) {
 	if res := r.get("/", as("ana"), navigate); res.StatusCode != 504 || !strings.Contains(res.text, "takes too long") {
 		t.Errorf("%d", res.StatusCode)
 	}
-	if r.live.total != 0 {
-		t.Errorf("%d requests pile up", r.live.total)
+	if r.inFlight() != 0 {
+		t.Errorf("%d requests pile up", r.inFlight())
 	}
 }
 

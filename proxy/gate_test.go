@@ -108,8 +108,8 @@ func TestStaleAfterRegisteringIsAskedAgain(t *testing.T) {
 	if r.sessions.calls != 2 {
 		t.Errorf("asked %d times, want 2", r.sessions.calls)
 	}
-	if r.live.total != 0 {
-		t.Errorf("%d registrations left behind", r.live.total)
+	if r.inFlight() != 0 {
+		t.Errorf("%d registrations left behind", r.inFlight())
 	}
 	r.sessions.change(func() { r.sessions.by["ana"] = principal("ana", ana) })
 	if res := r.get("/", as("ana")); res.StatusCode != 200 {
