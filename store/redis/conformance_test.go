@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -13,6 +14,10 @@ import (
 	"github.com/ssogate/ssogate/sso/ssotest"
 	"github.com/ssogate/ssogate/store/redis"
 )
+
+// patient is the time limit of tests that are not about time: their machine may
+// be busy with other packages.
+const patient = 10 * time.Second
 
 // open answers a DB for a test; it is closed with it.
 func open(t *testing.T, o redis.Options) *redis.DB {
@@ -38,7 +43,7 @@ func servers(t *testing.T, f func(t *testing.T, url func(t *testing.T) string)) 
 func TestSessions(t *testing.T) {
 	servers(t, func(t *testing.T, url func(*testing.T) string) {
 		sessiontest.Store(t, func(t *testing.T, now clock.Func) session.Store {
-			return open(t, redis.Options{URL: url(t), Now: now}).Sessions()
+			return open(t, redis.Options{URL: url(t), Now: now, Timeout: patient}).Sessions()
 		})
 	})
 }
@@ -46,7 +51,7 @@ func TestSessions(t *testing.T) {
 func TestPending(t *testing.T) {
 	servers(t, func(t *testing.T, url func(*testing.T) string) {
 		ssotest.Pending(t, func(t *testing.T, now clock.Func) sso.Pending {
-			return open(t, redis.Options{URL: url(t), Now: now, Budget: ssotest.PendingBudget}).Pending()
+			return open(t, redis.Options{URL: url(t), Now: now, Timeout: patient, Budget: ssotest.PendingBudget}).Pending()
 		})
 	})
 }

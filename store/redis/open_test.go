@@ -13,7 +13,7 @@ import (
 
 func TestOpenRefusesAServerThatEvicts(t *testing.T) {
 	srv := testserver.StartRedis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
-	_, _, err := redis.Open(t.Context(), redis.Options{URL: srv.URL})
+	_, _, err := redis.Open(t.Context(), redis.Options{URL: srv.URL, Timeout: patient})
 	if !errors.Is(err, redis.ErrEviction) || !strings.Contains(err.Error(), "allkeys-lru") {
 		t.Errorf("got %v, want ErrEviction naming the policy", err)
 	}
@@ -33,7 +33,7 @@ func TestOpenWarnings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := testserver.StartRedis(t, c.args...)
-			d, warnings, err := redis.Open(t.Context(), redis.Options{URL: srv.URL})
+			d, warnings, err := redis.Open(t.Context(), redis.Options{URL: srv.URL, Timeout: patient})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,7 +51,7 @@ func TestOpenWithoutServer(t *testing.T) {
 	srv := testserver.StartRedis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
 	srv.Stop()
 	start := time.Now()
-	d, warnings, err := redis.Open(t.Context(), redis.Options{URL: srv.URL})
+	d, warnings, err := redis.Open(t.Context(), redis.Options{URL: srv.URL, Timeout: patient})
 	if err != nil || len(warnings) != 1 {
 		t.Fatalf("open: %v, warnings %q; want one warning", err, warnings)
 	}
@@ -98,11 +98,11 @@ func TestPasswords(t *testing.T) {
 		u := url.URL{Scheme: "redis", User: user, Host: srv.Addr}
 		return u.String()
 	}
-	if err := open(t, redis.Options{URL: with(url.UserPassword("", "correct horse/@:"))}).Ping(t.Context()); err != nil {
+	if err := open(t, redis.Options{Timeout: patient, URL: with(url.UserPassword("", "correct horse/@:"))}).Ping(t.Context()); err != nil {
 		t.Errorf("the right password: %v", err)
 	}
 	for _, u := range []string{with(nil), with(url.UserPassword("", "hunter2"))} {
-		err := open(t, redis.Options{URL: u}).Ping(t.Context())
+		err := open(t, redis.Options{Timeout: patient, URL: u}).Ping(t.Context())
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("a wrong password: %v", err)
 		}

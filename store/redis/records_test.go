@@ -34,7 +34,7 @@ func sessionKey(r session.Record) string { return "ssogate:s:{" + r.Hash.String(
 func TestWrongRecords(t *testing.T) {
 	srv := testserver.StartRedis(t)
 	c := raw(t, srv.URL)
-	w := watch(t, srv.URL)
+	w := watchPatiently(t, srv.URL)
 	victim := w.create("victim")
 	edit := func(r session.Record, change func(map[string]any)) string {
 		var m map[string]any
@@ -114,7 +114,7 @@ func TestWrongRecords(t *testing.T) {
 // TestWrongKindOfKey covers keys that are no hash at all.
 func TestWrongKindOfKey(t *testing.T) {
 	srv := testserver.StartRedis(t)
-	w := watch(t, srv.URL)
+	w := watchPatiently(t, srv.URL)
 	r := w.create("a")
 	raw(t, srv.URL).Set(t.Context(), sessionKey(r), "x", 0)
 	_, err := w.Sessions().Get(t.Context(), r.Hash)
@@ -129,7 +129,7 @@ func TestWrongKindOfKey(t *testing.T) {
 func TestWrongPendingRecords(t *testing.T) {
 	srv := testserver.StartRedis(t)
 	c := raw(t, srv.URL)
-	w := watch(t, srv.URL)
+	w := watchPatiently(t, srv.URL)
 	mine := sso.Key{Kind: sso.KindCode, Hash: secret.Sum("mine")}
 	other := sso.Key{Kind: sso.KindCode, Hash: secret.Sum("other")}
 	name := func(k sso.Key) string { return "ssogate:{pending}:" + string(k.Kind) + ":" + k.Hash.String() }
@@ -163,7 +163,7 @@ func TestWrongPendingRecords(t *testing.T) {
 func TestStaleIndex(t *testing.T) {
 	srv := testserver.StartRedis(t)
 	c := raw(t, srv.URL)
-	w := watch(t, srv.URL)
+	w := watchPatiently(t, srv.URL)
 	mine := w.create("mine")
 	other := mine
 	other.Hash, other.Member = secret.Sum("other"), "m2"
@@ -193,7 +193,7 @@ func TestStaleIndex(t *testing.T) {
 func TestKeysEnd(t *testing.T) {
 	srv := testserver.StartRedis(t)
 	c := raw(t, srv.URL)
-	w := watch(t, srv.URL)
+	w := watchPatiently(t, srv.URL)
 	r := w.create("a")
 	if err := w.Sessions().Touch(t.Context(), r.Hash, r.Expires.Add(99*time.Hour)); err != nil {
 		t.Fatal(err)
