@@ -186,8 +186,8 @@ func (d *document) setEnvList(name, path, text string, set func([]any)) {
 
 // suggestEnv is the variable that was probably meant.
 func (d *document) suggestEnv(name string) string {
-	rest := strings.TrimPrefix(name, EnvPrefix)
-	best, found := len(rest)/3+2, ""
+	rest := strings.ToUpper(strings.TrimPrefix(name, EnvPrefix))
+	best, found := len(rest)/3+1, ""
 	if len(rest) <= 128 {
 		for _, known := range envNames(d.root, nil) {
 			// Compare with the same index, so that 0 and 7 cost nothing.

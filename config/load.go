@@ -101,7 +101,7 @@ func (d *document) merge(list []Fault) {
 	}
 }
 
-// within reports whether key is above or the key inner.
+// within reports whether inner is key itself or below it.
 func within(inner, key string) bool {
 	if key == "" || inner == "" {
 		return false
@@ -172,7 +172,7 @@ func readLimited(path string, limit int64) ([]byte, os.FileInfo, error) {
 	if !info.Mode().IsRegular() {
 		return nil, nil, errors.New("not a regular file")
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator's own config names it
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -97,6 +97,9 @@ func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]
 // suggest is the fix for an unknown key: the nearest key at this place, else a
 // place where this very key exists, else the list of what may stand here.
 func suggest(root, at *node, path, key string) string {
+	if first, rest, dotted := strings.Cut(key, "."); dotted && at.field(first) != nil && at.field(first).field(rest) != nil {
+		return "write " + first + ": and below it " + rest + ":, indented"
+	}
 	if near := nearest(key, at.fields); near != "" {
 		return "did you mean " + join(path, near) + "?"
 	}

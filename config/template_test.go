@@ -21,7 +21,7 @@ func TestExampleFileIsInStepWithTheTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *update {
-		if err := os.WriteFile(examplePath, want, 0o644); err != nil { //nolint:gosec // it holds no secret
+		if err := os.WriteFile(examplePath, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

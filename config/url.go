@@ -105,7 +105,7 @@ func ParseOrigin(s string) (o Origin, problem, fix string) {
 
 func port(s string) (uint16, bool) {
 	n, ok := decimal(s)
-	return uint16(n & 0xffff), ok && n >= 1 && n <= 65535 //nolint:gosec // masked, and the range is checked
+	return uint16(n & 0xffff), ok && n >= 1 && n <= 65535
 }
 
 // hostname reads a DNS name or address and answers its canonical form. A name

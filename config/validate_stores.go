@@ -26,7 +26,7 @@ func (c *Config) validateStores(fs *faults) {
 	}
 }
 
-const databaseForm = `write "sqlite:ssogate.db" or "postgres://user:password@host/database"`
+const databaseForm = `write "sqlite:ssogate.db" or "postgres://user:password@host/database"` //nolint:gosec // a form to fill in
 
 func databaseURL(s string) (problem, fix string) {
 	if path, ok := strings.CutPrefix(s, "sqlite:"); ok {

@@ -111,7 +111,7 @@ func writeNew(path string, text []byte, force bool) (kept string, err error) {
 		}
 	}
 	// O_EXCL also refuses to write through a symbolic link that someone left here.
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names it
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}

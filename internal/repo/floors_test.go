@@ -211,7 +211,7 @@ func TestDepguardRulesFollowTheFloors(t *testing.T) {
 	}
 	want := head + beginMark + depguardRules() + endMark + tail
 	if *update {
-		if err := os.WriteFile(filepath.Join(root, name), []byte(want), 0o644); err != nil { //nolint:gosec // no secret
+		if err := os.WriteFile(filepath.Join(root, name), []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

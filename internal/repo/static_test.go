@@ -56,10 +56,10 @@ func runsUnprivileged(t *testing.T, binary string) {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(binary), filepath.Dir(filepath.Dir(binary)), filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o555); err != nil { //nolint:gosec // the point is that everyone may read
+		if err := os.Chmod(d, 0o555); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.Chmod(d, 0o755) }) //nolint:gosec // as it was, so that it can be removed
+		t.Cleanup(func() { _ = os.Chmod(d, 0o755) })
 	}
 	cmd := exec.Command(binary, "version")
 	cmd.Dir, cmd.Env = dir, []string{}
