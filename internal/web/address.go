@@ -58,16 +58,12 @@ func parseHop(s string) (netip.Addr, bool) {
 	s = strings.Trim(s, " \t")
 	a, err := netip.ParseAddr(s)
 	if err != nil {
+		if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+			s += ":0" // a bare bracketed IPv6 address
+		}
 		ap, err := netip.ParseAddrPort(s)
 		if err != nil {
-			inner, ok := strings.CutPrefix(s, "[")
-			if inner, ok = strings.CutSuffix(inner, "]"); !ok {
-				return netip.Addr{}, false
-			}
-			if a, err = netip.ParseAddr(inner); err != nil || !a.Is6() {
-				return netip.Addr{}, false
-			}
-			ap = netip.AddrPortFrom(a, 0)
+			return netip.Addr{}, false
 		}
 		a = ap.Addr()
 	}

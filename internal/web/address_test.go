@@ -63,6 +63,8 @@ func TestH03ClientAddress(t *testing.T) {
 		{"octal", "10.0.0.1:1", front, []string{"010.0.0.1"}, "10.0.0.1", "readers disagree about leading zeros"},
 		{"number", "10.0.0.1:1", front, []string{"2130706433"}, "10.0.0.1", ""},
 		{"bracketed IPv4", "10.0.0.1:1", front, []string{"[203.0.113.9]"}, "10.0.0.1", ""},
+		{"half a bracket", "10.0.0.1:1", front, []string{"2001:db8::7]"}, "10.0.0.1", "malformed is malformed"},
+		{"other half", "10.0.0.1:1", front, []string{"[2001:db8::7"}, "10.0.0.1", ""},
 		{"newline", "10.0.0.1:1", front, []string{"203.0.113.9\n"}, "10.0.0.1", ""},
 		{"1000 trusted hops", "10.0.0.1:1", front, []string{strings.Repeat("10.0.0.2,", 999) + "10.0.0.2"}, "10.0.0.1", "no real chain is that long"},
 		{"1000 hops written by the client, then the real one", "10.0.0.1:1", front, []string{strings.Repeat("1.1.1.1,", 1000) + "203.0.113.9"}, "203.0.113.9", "they are never read"},

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -80,8 +81,15 @@ func pageServer(t *testing.T) *httptest.Server {
 	return srv
 }
 
-func TestPagesInChromium(t *testing.T) {
+// One browser for all of these: starting it costs more than what they do.
+func TestInChromium(t *testing.T) {
 	ctx := testserver.Browser(t)
+	t.Run("U02 pages look right and are inert", func(t *testing.T) { checkPages(t, ctx) })
+	t.Run("refresh page moves on", func(t *testing.T) { checkRefresh(t, ctx) })
+	t.Run("R01 return path stays on the origin", func(t *testing.T) { checkReturns(t, ctx) })
+}
+
+func checkPages(t *testing.T, ctx context.Context) { //nolint:revive // t first, as in testing helpers
 	srv := pageServer(t)
 	kinds := pageKinds()
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
@@ -98,8 +106,7 @@ func TestPagesInChromium(t *testing.T) {
 }
 
 // A refresh page moves on by itself, and carries the fragment only where asked.
-func TestRefreshPageMovesOnInChromium(t *testing.T) {
-	ctx := testserver.Browser(t)
+func checkRefresh(t *testing.T, ctx context.Context) { //nolint:revive // as above
 	srv := pageServer(t)
 	for _, c := range []struct{ from, want string }{
 		{"/auto", "landed code=1"},
@@ -127,8 +134,7 @@ func TestRefreshPageMovesOnInChromium(t *testing.T) {
 
 // R01 as the browser reads it: whatever SafeReturn answers, Chromium's own URL
 // parser resolves it to our origin and to no reserved path.
-func TestR01ReturnPathInChromium(t *testing.T) {
-	ctx := testserver.Browser(t)
+func checkReturns(t *testing.T, ctx context.Context) { //nolint:revive // as above
 	var safe []string
 	for _, in := range append(hostileReturns(), benignReturns()...) {
 		safe = append(safe, web.SafeReturn(in))

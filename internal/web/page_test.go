@@ -271,21 +271,21 @@ func TestStaticIsCachedByItsContent(t *testing.T) {
 	}
 	res := do("GET", src[1], "")
 	body, _ := io.ReadAll(res.Body)
-	if res.StatusCode != 200 || !strings.Contains(res.Header.Get("Cache-Control"), "immutable") || len(body) == 0 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/javascript") {
+	if res.StatusCode != http.StatusOK || !strings.Contains(res.Header.Get("Cache-Control"), "immutable") || len(body) == 0 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/javascript") {
 		t.Errorf("the page's own URL: %d %v", res.StatusCode, res.Header)
 	}
 	if res := do("GET", "/static/fragment.js?v=old", ""); strings.Contains(res.Header.Get("Cache-Control"), "immutable") {
 		t.Error("another version's URL is kept for good")
 	}
-	if res := do("GET", "/static/fragment.js", res.Header.Get("Etag")); res.StatusCode != 304 {
+	if res := do("GET", "/static/fragment.js", res.Header.Get("Etag")); res.StatusCode != http.StatusNotModified {
 		t.Errorf("revalidation answered %d", res.StatusCode)
 	}
 	for _, target := range []string{"/static/", "/static/page.css", "/static/../page.html", "/static/fragment.js/"} {
-		if res := do("GET", target, ""); res.StatusCode != 404 {
+		if res := do("GET", target, ""); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s answered %d", target, res.StatusCode)
 		}
 	}
-	if res := do("POST", src[1], ""); res.StatusCode != 405 || res.Header.Get("Allow") == "" {
+	if res := do("POST", src[1], ""); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") == "" {
 		t.Errorf("POST answered %d", res.StatusCode)
 	}
 }
