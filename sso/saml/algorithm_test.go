@@ -172,9 +172,9 @@ func TestDTDS09(t *testing.T) {
 		"internal entity": `<!DOCTYPE r [<!ENTITY e "alice">]>`, "bomb": bomb,
 		"external": `<!DOCTYPE r SYSTEM "https://evil.example.com/x.dtd">`, "parameter": `<!DOCTYPE r [<!ENTITY % x SYSTEM "file:///etc/passwd"> %x;]>`,
 	} {
-		start := time.Now()
+		start := cpu(t)
 		f.refuse(l, replace(t, response, "<samlp:Response", doctype+"<samlp:Response"), name, "xml_dtd")
-		if took := time.Since(start); took > 50*time.Millisecond*slow {
+		if took := cpu(t) - start; took > 50*time.Millisecond*slow {
 			t.Errorf("%s took %s", name, took)
 		}
 	}

@@ -153,7 +153,7 @@ func TestWrappingNeverYieldsAnotherPersonS01(t *testing.T) {
 		})
 		f.accept(l, response)
 		places := count(t, response)
-		for place := range places {
+		for place := 0; place < places; place += stride {
 			for _, keepID := range []bool{false, true} {
 				for _, keepSig := range []bool{false, true} {
 					for _, swap := range []bool{false, true} {
@@ -171,7 +171,7 @@ func TestWrappingNeverYieldsAnotherPersonS01(t *testing.T) {
 			}
 		}
 	}
-	if tried < 300 {
+	if tried < 600/stride {
 		t.Errorf("only %d attacks", tried)
 	}
 }
