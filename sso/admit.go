@@ -115,7 +115,13 @@ func (f *Flow) refused(w http.ResponseWriter, r *http.Request, o outcome, ref *m
 		p.Status = http.StatusOK
 		p.Actions = []web.Action{{Label: "Accept the invitation", URL: "/complete/accept", Method: http.MethodPost, Fields: []web.Field{{Name: "code", Value: code}}}}
 	}
-	p.Actions = append(p.Actions, web.Action{Label: "Use another account", URL: "/login?force=1&provider=" + o.Assertion.Identity.Provider, Quiet: true})
+	// Whoever has another account still wants the page he came for.
+	other := Login{AppHost: o.Login.AppHost, ReturnPath: o.Login.ReturnPath, AppBinding: o.Login.AppBinding, ForceAuthn: true}
+	if err := f.newLogin(r.Context(), &other); err != nil {
+		f.storeFailed(w, r, err)
+		return
+	}
+	p.Actions = append(p.Actions, web.Action{Label: "Use another account", URL: "/login?id=" + other.ID, Quiet: true})
 	f.refuse(w, r, o.Assertion.Identity.Provider, reason, nil, p)
 }
 

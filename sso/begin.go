@@ -135,7 +135,7 @@ func (f *Flow) choose(w http.ResponseWriter, r *http.Request, l Login) {
 		// Not a redirect: a page can pick up the fragment, a redirect cannot.
 		f.page(w, r, web.Page{
 			Status: http.StatusOK, Title: "Signing in", Lead: "You are being taken to your identity provider.",
-			Actions: actions, Refresh: actions[0].URL, Fragment: true,
+			Refresh: actions[0].URL, Fragment: true,
 		})
 	default:
 		f.page(w, r, web.Page{

@@ -54,7 +54,7 @@ func (f *Flow) bounce(w http.ResponseWriter, r *http.Request, provider string) {
 	u := "/login?provider=" + url.QueryEscape(provider) + "&bounce=1"
 	f.page(w, r, web.Page{
 		Status: http.StatusOK, Title: "Signing in", Lead: "You are being taken to your identity provider.",
-		Refresh: u, Actions: []web.Action{{Label: "Continue", URL: u}},
+		Refresh: u,
 	})
 }
 
@@ -108,7 +108,7 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 func (f *Flow) moveOn(w http.ResponseWriter, r *http.Request, u string) {
 	f.page(w, r, web.Page{
 		Status: http.StatusOK, Title: "Signing in", Lead: "One moment.",
-		Refresh: u, Actions: []web.Action{{Label: "Continue", URL: u}},
+		Refresh: u,
 	})
 }
 

@@ -114,7 +114,8 @@ func (v *Visitor) do(req *http.Request) (*Sheet, error) {
 	}
 	s := &Sheet{URL: resp.Request.URL, Status: resp.StatusCode, Header: resp.Header, Body: string(body)}
 	if strings.Contains(resp.Header.Get("Content-Type"), "html") {
-		root, err := html.Parse(strings.NewReader(s.Body))
+		// Without script, as promised: the content of noscript is markup then.
+		root, err := html.ParseWithOptions(strings.NewReader(s.Body), html.ParseOptionEnableScripting(false))
 		if err != nil {
 			return nil, fmt.Errorf("demo: parse page: %w", err)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/cmd/ssogate/run"
+	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/demo"
 	"github.com/ssogate/ssogate/internal/testserver"
@@ -205,3 +206,6 @@ func (l *logBuffer) tail(n int) string {
 	s := l.String()
 	return s[max(0, len(s)-n):]
 }
+
+// firstProviderOnly leaves the SAML provider, so that nobody is asked to choose.
+func firstProviderOnly(c *config.Config) { c.Providers = c.Providers[:1] }
