@@ -67,12 +67,12 @@ func newDiscovery(issuer string, hasSecret bool, c *http.Client, now clock.Func,
 // get answers the metadata, fetching it if need be. While the last good
 // document is usable nobody waits for the provider: a new one is fetched beside.
 func (d *discovery) get(ctx context.Context) (*metadata, error) {
-	good, fresh, blocked := d.state()
+	good, fresh, resting, last := d.state()
 	switch {
-	case good != nil && (fresh || blocked != nil):
+	case good != nil && (fresh || resting):
 		return good, nil
-	case good == nil && blocked != nil:
-		return nil, blocked
+	case resting:
+		return nil, last
 	}
 	// The fetch outlives the browser that caused it: closing one tab must not
 	// fail the others that wait for the same answer.
@@ -100,19 +100,18 @@ func (d *discovery) get(ctx context.Context) (*metadata, error) {
 	}
 }
 
-// state reads what is known: a usable document, whether it is fresh, and the
-// last error while the provider is being left alone after a failure.
-func (d *discovery) state() (good *metadata, fresh bool, blocked error) {
+// state reads what is known: a usable document, whether it is fresh, and
+// whether the provider is being left alone after a failure, and after which.
+func (d *discovery) state() (good *metadata, fresh, resting bool, last error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
 	if age := now.Sub(d.fetched); d.good != nil && age >= 0 && age < usableFor {
 		good, fresh = d.good, age < freshFor
 	}
-	if since := now.Sub(d.tried); d.failures > 0 && since >= 0 && since < d.wait {
-		blocked = d.lastErr
-	}
-	return good, fresh, blocked
+	since := now.Sub(d.tried)
+	resting = d.failures > 0 && since >= 0 && since < d.wait
+	return good, fresh, resting, d.lastErr
 }
 
 func (d *discovery) record(m *metadata, err error) (*metadata, error) {
@@ -125,7 +124,7 @@ func (d *discovery) record(m *metadata, err error) (*metadata, error) {
 		// 1, 2, 4 ... 60 s, each up to a quarter longer, so that the nodes of one
 		// gateway do not come back to a recovering provider all at once.
 		d.wait = min(time.Second<<min(d.failures-1, 6), maxBackOff)
-		d.wait += rand.N(d.wait/4 + 1)
+		d.wait += rand.N(d.wait/4 + 1) //nolint:gosec // spreads load; guessing it gains nothing
 		return nil, err
 	}
 	d.failures, d.lastErr = 0, nil

@@ -82,7 +82,7 @@ func TestProviderDownAtStartIsAnErrorOfBeginOnly(t *testing.T) {
 
 func TestBackOffGrowsAndIsBounded(t *testing.T) {
 	r := newRig(t)
-	r.op.SetHooks(ssotest.OPHooks{Serve: only(wellKnown, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })})
+	r.op.SetHooks(ssotest.OPHooks{Serve: only(wellKnown, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })})
 	for range 600 { // ten minutes, one visitor a second
 		_, _ = r.p.Begin(t.Context(), r.login())
 		r.clock.Advance(time.Second)
@@ -111,7 +111,7 @@ func TestDiscoveryIsSharedKeptAndRefreshed(t *testing.T) {
 	if n := r.count(wellKnown); n != 1 {
 		t.Errorf("%d discovery requests for 50 visitors at once", n)
 	}
-	r.op.SetHooks(ssotest.OPHooks{Serve: only(wellKnown, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })})
+	r.op.SetHooks(ssotest.OPHooks{Serve: only(wellKnown, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })})
 	r.clock.Advance(2 * time.Hour)
 	if _, err := r.signIn(); err != nil {
 		t.Errorf("the last good document serves while discovery fails: %v", err)
@@ -241,7 +241,7 @@ func TestO16Keys(t *testing.T) {
 func TestO16KeyDocuments(t *testing.T) {
 	small := smallRSA(t)
 	for name, h := range map[string]http.HandlerFunc{
-		"500":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"500":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"html":         func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>sign in</html>")) },
 		"no keys":      func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) },
 		"keys missing": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) },
@@ -299,7 +299,7 @@ func TestO16KeyDocuments(t *testing.T) {
 func TestO16LastGoodKeysServeWhileTheProviderFails(t *testing.T) {
 	r := newRig(t, func(_ *ssotest.OPOptions, o *Options) { o.Timeout = 1500 * time.Millisecond })
 	r.mustWork()
-	r.op.SetHooks(ssotest.OPHooks{Serve: only("/jwks", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })})
+	r.op.SetHooks(ssotest.OPHooks{Serve: only("/jwks", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })})
 	r.clock.Advance(5 * time.Hour)
 	if _, err := r.signIn(); err != nil {
 		t.Errorf("keys of five hours: %v", err)

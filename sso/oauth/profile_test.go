@@ -58,9 +58,9 @@ func TestO10UserInfo(t *testing.T) {
 		})
 	}
 	for name, serve := range map[string]func(http.ResponseWriter){
-		"500":      func(w http.ResponseWriter) { w.WriteHeader(500) },
+		"500":      func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
 		"html":     func(w http.ResponseWriter) { _, _ = w.Write([]byte("<html>")) },
-		"redirect": func(w http.ResponseWriter) { w.Header().Set("Location", "/elsewhere"); w.WriteHeader(302) },
+		"redirect": func(w http.ResponseWriter) { w.Header().Set("Location", "/elsewhere"); w.WriteHeader(http.StatusFound) },
 		"empty":    func(http.ResponseWriter) {},
 		"huge":     func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, maxDocument+1)) },
 		"null":     func(w http.ResponseWriter) { _, _ = w.Write([]byte("null")) },

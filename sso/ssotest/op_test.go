@@ -145,17 +145,17 @@ func TestOPSignsInByFormOnceAndThenSilently(t *testing.T) {
 	b := newOPBrowser(t)
 	v := oauth2.GenerateVerifier()
 	resp, page := b.do(http.MethodGet, b.authorizeURL(v), nil)
-	if resp.StatusCode != 200 || !strings.Contains(page, `<label for="username">`) || !strings.Contains(page, `autocomplete="current-password"`) {
+	if resp.StatusCode != http.StatusOK || !strings.Contains(page, `<label for="username">`) || !strings.Contains(page, `autocomplete="current-password"`) {
 		t.Fatalf("%d\n%s", resp.StatusCode, page)
 	}
 	csp := resp.Header.Get("Content-Security-Policy")
 	if !strings.Contains(csp, "form-action 'self' https://sso.example.com") || !strings.Contains(csp, "default-src 'none'") || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("policy %q", csp)
 	}
-	if resp, page := b.fill(page, "ada", "wrong"); resp.StatusCode != 401 || !strings.Contains(page, `role="alert"`) {
+	if resp, page := b.fill(page, "ada", "wrong"); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(page, `role="alert"`) {
 		t.Errorf("wrong password: %d", resp.StatusCode)
 	}
-	if resp, _ := b.fill(page, "<script>", "pw"); resp.StatusCode != 401 {
+	if resp, _ := b.fill(page, "<script>", "pw"); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("unknown user: %d", resp.StatusCode)
 	}
 	resp, _ = b.fill(page, "ada", "pw")
@@ -167,7 +167,7 @@ func TestOPSignsInByFormOnceAndThenSilently(t *testing.T) {
 		t.Errorf("the second sign-in must be silent: %d", resp.StatusCode)
 	}
 	for _, again := range [][]string{{"prompt", "login"}, {"prompt", "select_account"}, {"max_age", "0"}} {
-		if resp, _ := b.do(http.MethodGet, b.authorizeURL(v, again...), nil); resp.StatusCode != 200 {
+		if resp, _ := b.do(http.MethodGet, b.authorizeURL(v, again...), nil); resp.StatusCode != http.StatusOK {
 			t.Errorf("%v must show the form: %d", again, resp.StatusCode)
 		}
 	}
@@ -195,13 +195,13 @@ func TestOPChecksTheAuthorizationRequest(t *testing.T) {
 		resp, _ := b.do(http.MethodGet, b.authorizeURL(v, c.name, c.value), nil)
 		u, err := resp.Location()
 		switch {
-		case c.code == "" && (resp.StatusCode != 400 || err == nil):
+		case c.code == "" && (resp.StatusCode != http.StatusBadRequest || err == nil):
 			t.Errorf("%s=%s: %d to %v", c.name, c.value, resp.StatusCode, u)
 		case c.code != "" && (err != nil || u.Query().Get("error") != c.code || u.Query().Get("state") != "st"):
 			t.Errorf("%s=%s: %d to %v", c.name, c.value, resp.StatusCode, u)
 		}
 	}
-	if resp, _ := b.do(http.MethodGet, b.authorizeURL(v)+"&client_id=c", nil); resp.StatusCode != 400 {
+	if resp, _ := b.do(http.MethodGet, b.authorizeURL(v)+"&client_id=c", nil); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("repeated parameter: %d", resp.StatusCode)
 	}
 }
@@ -276,7 +276,7 @@ func TestOPEndSession(t *testing.T) {
 	v := oauth2.GenerateVerifier()
 	_, m := b.token(true, "code", b.code(v), "code_verifier", v)
 	end := b.url + "/end_session?post_logout_redirect_uri=" + url.QueryEscape("https://sso.example.com/bye") + "&state=x%26y"
-	if resp, page := b.do(http.MethodGet, end, nil); resp.StatusCode != 200 || !strings.Contains(page, "Sign out?") {
+	if resp, page := b.do(http.MethodGet, end, nil); resp.StatusCode != http.StatusOK || !strings.Contains(page, "Sign out?") {
 		t.Errorf("a link alone signs nobody out: %d", resp.StatusCode)
 	}
 	resp, _ := b.do(http.MethodGet, end+"&id_token_hint="+m["id_token"].(string), nil)
@@ -287,10 +287,10 @@ func TestOPEndSession(t *testing.T) {
 		t.Error("still signed in")
 	}
 	b.code(v)
-	if resp, _ := b.do(http.MethodPost, b.url+"/end_session", url.Values{"confirm": {"1"}, "post_logout_redirect_uri": {"https://evil.example/"}}); resp.StatusCode != 200 {
+	if resp, _ := b.do(http.MethodPost, b.url+"/end_session", url.Values{"confirm": {"1"}, "post_logout_redirect_uri": {"https://evil.example/"}}); resp.StatusCode != http.StatusOK {
 		t.Errorf("an unregistered address is not gone to: %d", resp.StatusCode)
 	}
-	if resp, _ := b.do(http.MethodGet, b.authorizeURL(v), nil); resp.StatusCode != 200 {
+	if resp, _ := b.do(http.MethodGet, b.authorizeURL(v), nil); resp.StatusCode != http.StatusOK {
 		t.Error("still signed in")
 	}
 }

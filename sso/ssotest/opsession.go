@@ -102,7 +102,7 @@ func (op *OP) endSession(w http.ResponseWriter, r *http.Request) {
 // hintNames reports whether hint is an ID token that this provider signed for
 // this session. Its expiry does not matter (section 2 of the specification).
 func (op *OP) hintNames(hint string, s opSession) bool {
-	jws, err := jose.ParseSigned(hint, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
+	jws, err := jose.ParseSignedCompact(hint, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
 	if err != nil {
 		return false
 	}
