@@ -9,7 +9,7 @@ status=0
 for pkg in $(go list ./...); do
 	for target in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
 		echo "== $pkg $target ($time)"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$pkg" || status=1
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$pkg" || status=1
 	done
 done
 exit $status

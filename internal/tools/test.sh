@@ -55,8 +55,19 @@ servers() {
 	return 0
 }
 
+# modules checks that what is downloaded is what go.sum says, and that go.mod names
+# what is used, no more. The second wants the network for the tests of libraries;
+# without it nothing is known, which is no fault of the change under test.
 modules() {
-	go mod verify && go mod tidy -diff
+	go mod verify || return 1
+	if tidy=$(go mod tidy -diff 2>&1); then return 0; fi
+	case $tidy in
+	*"diff current/"*)
+		echo "$tidy" | grep -v '^go: downloading'
+		return 1
+		;;
+	esac
+	echo "go mod tidy could not be checked: $(echo "$tidy" | tail -n 1)"
 }
 
 began_all=$(date +%s)
