@@ -141,7 +141,7 @@ func nextSteps(f *initFlags, kept string) string {
 	fmt.Fprintf(&b, `
 next:
   1. declare your identity provider under "providers:" in %[1]s, and register there
-       SAML   metadata      %[2]s/saml/ID/metadata
+       SAML   Entity ID     %[2]s/saml/ID/metadata  (also serves the metadata)
               ACS URL       %[2]s/saml/ID/acs
        OIDC   redirect URI  %[2]s/oauth/ID/callback
      where ID is the id that you give the provider
