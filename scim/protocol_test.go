@@ -67,7 +67,7 @@ func TestC01OnlyALiveTokenInTheHeaderPasses(t *testing.T) {
 		check(path, s.do("GET", path, ""))
 		check("DELETE "+path, s.do("DELETE", path, ""))
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "GET", s.http.URL+base+"/Users", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.http.URL+base+"/Users", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestC01OnlyALiveTokenInTheHeaderPasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	if res.StatusCode != 401 {
+	if res.StatusCode != http.StatusUnauthorized {
 		t.Errorf("two Authorization headers: got %d", res.StatusCode)
 	}
 

@@ -152,9 +152,9 @@ func (c *call) body() (map[string]any, error) {
 		return nil, tooLarge
 	}
 	raw, err := io.ReadAll(io.LimitReader(c.r.Body, MaxBody+1))
-	var max *http.MaxBytesError // a smaller limit of the server around us
+	var smaller *http.MaxBytesError // a smaller limit of the server around us
 	switch {
-	case errors.As(err, &max) || len(raw) > MaxBody:
+	case errors.As(err, &smaller) || len(raw) > MaxBody:
 		return nil, tooLarge
 	case err != nil:
 		return nil, badRequest("invalidSyntax", "the body could not be read")

@@ -11,10 +11,10 @@ import (
 	"github.com/ssogate/ssogate/internal/secret"
 )
 
-// tokenPrefix makes a leaked token recognisable to secret scanners and to the
+// tokenPrefix makes a leaked token recognizable to secret scanners and to the
 // person who finds it in a log.
 const (
-	tokenPrefix = "ssogate_scim_"
+	tokenPrefix = "ssogate_scim_" //nolint:gosec // a label, not a credential
 	tokenLength = len(tokenPrefix) + 43 // 256 bits in base64url
 )
 

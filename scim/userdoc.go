@@ -131,7 +131,7 @@ func preferred(emails any) string {
 			continue
 		case strings.EqualFold(text(m["type"]), "work"):
 			return v
-		case m["primary"] == true:
+		case schema.IsPrimary(m):
 			primary = v
 		case first == "":
 			first = v
@@ -144,7 +144,8 @@ func preferred(emails any) string {
 }
 
 // userResource is the whole resource as it is answered. teams are the member's;
-// nil when the projection leaves them out.
+// nil when the projection leaves them out. Only those of the member's own
+// connection are shown: a connection sees no team that it did not make.
 func (h *Handler) userResource(m member.Member, teams []member.Team) (map[string]any, error) {
 	tree, err := userTree(m)
 	if err != nil {
@@ -155,11 +156,16 @@ func (h *Handler) userResource(m member.Member, teams []member.Team) (map[string
 	if len(teams) > 0 {
 		groups := make([]any, 0, len(teams))
 		for _, t := range teams {
+			if t.Connection != m.Connection {
+				continue
+			}
 			groups = append(groups, map[string]any{
 				"value": string(t.ID), "$ref": h.location(h.registry.Group, t.ID), "display": t.DisplayName, "type": "direct",
 			})
 		}
-		tree["groups"] = groups
+		if len(groups) > 0 {
+			tree["groups"] = groups
+		}
 	}
 	return tree, nil
 }

@@ -325,3 +325,28 @@ func TestReactivationKeepsTeamsAndAcceptance(t *testing.T) {
 		t.Fatalf("active=true lifted a suspension or kept the epoch: %+v", m)
 	}
 }
+
+func TestTeamsOfOthersAreNotShown(t *testing.T) {
+	s := newServer(t)
+	id := s.createUser("ana")
+	own := s.createGroup("Own", id)
+	// An owner put her into a team that this connection did not make.
+	err := s.db.Update(t.Context(), func(tx member.Tx) error {
+		team := member.Team{ID: "local", Slug: "local", DisplayName: "Local", Version: 1, Created: s.now.Now(), Modified: s.now.Now()}
+		if err := tx.InsertTeam(team); err != nil {
+			return err
+		}
+		_, err := tx.AddMemberships("local", []member.ID{member.ID(id)})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []answer{
+		s.want(200, "GET", "/Users/"+id, ""), s.want(200, "PATCH", "/Users/"+id, patchBody(`{"op":"replace","path":"title","value":"x"}`)),
+	} {
+		if list, _ := a.get("groups").([]any); len(list) != 1 || a.text("groups", 0, "value") != own {
+			t.Errorf("groups: %s", a.raw)
+		}
+	}
+}

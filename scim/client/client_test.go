@@ -237,7 +237,7 @@ func TestToleranceOfBodies(t *testing.T) {
 			`{"` + enterprise + `":{"department":"d"},"userName":"a"}`,
 		},
 		{
-			"T11 unknown top level and misspelt extension", "T11",
+			"T11 unknown top level and misspelled extension", "T11",
 			`{` + core + `,"userName":"a","department":null,"urn:ietf:params:scim:schemas:extension:enterprise:2.0:Usr":{"division":"d"}}`, `{"userName":"a"}`,
 		},
 		{"T17 nothing but a user name without @", "", `{` + core + `,"userName":"anna"}`, `{"userName":"anna"}`},

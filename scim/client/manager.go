@@ -2,7 +2,7 @@ package client
 
 import "github.com/ssogate/ssogate/scim/schema"
 
-// isManager recognises the enterprise extension's manager by its shape: the
+// isManager recognizes the enterprise extension's manager by its shape: the
 // one single-valued complex attribute that is a reference with a value.
 func isManager(a *schema.Attribute) bool {
 	return a.Type == schema.Complex && !a.MultiValued && a.Name == "manager"

@@ -9,7 +9,7 @@ import (
 // PatchURN marks a PATCH request (RFC 7644 section 3.5.2).
 const PatchURN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
-// extension finds an extension by its URN or by one of the older or misspelt
+// extension finds an extension by its URN or by one of the older or misspelled
 // ones that templates still carry (T9: OneLogin's default template).
 func (r reader) extension(key string) *schema.Schema {
 	if x := r.rt.Extension(key); x != nil {

@@ -95,12 +95,11 @@ func covers(have, el any) bool {
 // onePrimary keeps element i the only primary one, if it is primary (section
 // 3.5.2: setting one true SHALL set the others false).
 func onePrimary(list []any, i int) {
-	m, _ := list[i].(map[string]any)
-	if m["primary"] != true {
+	if !schema.IsPrimary(list[i]) {
 		return
 	}
 	for j, el := range list {
-		if other, ok := el.(map[string]any); ok && j != i && other["primary"] == true {
+		if other, ok := el.(map[string]any); ok && j != i && schema.IsPrimary(other) {
 			other["primary"] = false
 		}
 	}

@@ -2,6 +2,6 @@
 // filter, and bearer tokens.
 //
 // It owns the contract only, below both sides: package scim consumes it (under
-// the same names), store/sql fulfils it, and neither imports the other. It must
+// the same names), store/sql fulfills it, and neither imports the other. It must
 // not know HTTP or SQL.
 package record

@@ -51,7 +51,7 @@ func (a *Attribute) Value(v any) (any, error) {
 			}
 			continue
 		}
-		if m, ok := c.(map[string]any); ok && m["primary"] == true {
+		if IsPrimary(c) {
 			primaries++
 		}
 		out = append(out, c)
@@ -65,6 +65,13 @@ func (a *Attribute) Value(v any) (any, error) {
 		return nil, nil
 	}
 	return out, nil
+}
+
+// IsPrimary reports whether a value of a multi-valued attribute is the preferred one.
+func IsPrimary(el any) bool {
+	m, _ := el.(map[string]any)
+	primary, _ := m["primary"].(bool)
+	return primary
 }
 
 // Element validates one value: the value of a single-valued attribute, or one
