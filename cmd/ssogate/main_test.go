@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
 // TestMain makes "ssogate" a command of the transcripts: the real Main in a
@@ -44,15 +45,22 @@ func octal(m os.FileMode) string {
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {
-	for _, cmd := range commands(&app{}) {
-		if cmd.Short == "" || cmd.Long == "" || cmd.Example == "" {
-			t.Errorf("%s has no real help: it needs Short, Long and Example", cmd.Name())
+	var visit func(list []*cobra.Command)
+	visit = func(list []*cobra.Command) {
+		for _, cmd := range list {
+			if cmd.Short == "" || (cmd.Long == "" && !cmd.HasSubCommands()) {
+				t.Errorf("%q has no real help: it needs Short, and Long where it does something", cmd.CommandPath())
+			}
+			if cmd.HasSubCommands() {
+				visit(cmd.Commands())
+				continue
+			}
+			if cmd.Example == "" || cmd.Args == nil {
+				t.Errorf("%q needs an Example, and Args so that none is silently ignored", cmd.CommandPath())
+			}
 		}
-		if cmd.HasSubCommands() || cmd.Args != nil {
-			continue
-		}
-		t.Errorf("%s silently ignores arguments: set Args", cmd.Name())
 	}
+	visit(commands(&app{}))
 }
 
 func TestMainUsesOnlyWhatItIsGiven(t *testing.T) {
