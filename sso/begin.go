@@ -72,7 +72,11 @@ func (f *Flow) login(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	l := Login{ReturnPath: web.SafeReturn(param(r, "return", 2048)), ForceAuthn: param(r, "force", 1) == "1"}
+	l := Login{ForceAuthn: param(r, "force", 1) == "1"}
+	if back := param(r, "return", 2048); back != "" {
+		// Pages of our own only: a link to the sign-in must not end in an action (R02).
+		l.ReturnPath = web.SafeGatewayReturn(back, "/me")
+	}
 	if id := param(r, "id", maxID); id != "" {
 		var err error
 		if l, err = f.loadLogin(r.Context(), id); errors.Is(err, ErrNoRecord) {
@@ -151,7 +155,7 @@ func (f *Flow) loginURL(l Login, provider string) string {
 	if l.ID != "" {
 		q.Set("id", l.ID)
 	} else {
-		if l.ReturnPath != "/" {
+		if l.ReturnPath != "" {
 			q.Set("return", l.ReturnPath)
 		}
 		if l.ForceAuthn {

@@ -78,7 +78,7 @@ func (f *Flow) landing(l Login) string {
 	case l.AppHost != "" && f.Origins(l.AppHost):
 		return l.AppHost + web.SafeReturn(l.ReturnPath)
 	case l.ReturnPath != "" && l.ReturnPath != "/":
-		return f.URL + web.SafeReturn(l.ReturnPath)
+		return f.URL + web.SafeGatewayReturn(l.ReturnPath, "/me")
 	case f.Home != "":
 		return f.Home + "/"
 	default:
