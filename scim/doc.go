@@ -21,7 +21,9 @@
 //	/Schemas[/{urn}]       GET
 //	/ResourceTypes[/{id}]  GET
 //	/ServiceProviderConfig GET
-//	/Me /Bulk /.search /Users/.search /Groups/.search   501
+//	/Users/.search         POST (search.go)
+//	/Groups/.search        POST
+//	/Me /Bulk /.search     501
 //
 // Every route, also an unknown one, answers 401 without a valid token: nothing
 // can be learned about what exists (C09).

@@ -33,14 +33,16 @@ type query struct {
 	show   schema.Projection
 }
 
+// parameters of a list, from the query of a GET.
+func (c *call) parameters() (map[string]string, error) {
+	return client.Query(c.r.URL.RawQuery, "filter", "startIndex", "count", "attributes", "excludedAttributes")
+}
+
 // query reads filter, startIndex, count and the projection. sortBy and
 // sortOrder are not supported (ServiceProviderConfig says so) and ignored, like
 // any unknown parameter.
-func (c *call) query(rt *schema.ResourceType) (query, error) {
-	raw, err := client.Query(c.r.URL.RawQuery, "filter", "startIndex", "count", "attributes", "excludedAttributes")
-	if err != nil {
-		return query{}, err
-	}
+func (c *call) query(rt *schema.ResourceType, raw map[string]string) (query, error) {
+	var err error
 	q := query{page: Page{Start: 1, Count: defaultCount}}
 	if q.show, err = rt.Projection(schema.SplitNames(raw["attributes"]), schema.SplitNames(raw["excludedAttributes"])); err != nil {
 		return query{}, err
@@ -76,8 +78,16 @@ func integer(raw map[string]string, name string, missing, least, most int) (int,
 }
 
 func (c *call) listUsers() (reply, error) {
+	raw, err := c.parameters()
+	if err != nil {
+		return reply{}, err
+	}
+	return c.usersBy(raw)
+}
+
+func (c *call) usersBy(raw map[string]string) (reply, error) {
 	rt := c.h.registry.User
-	q, err := c.query(rt)
+	q, err := c.query(rt, raw)
 	if err != nil {
 		return reply{}, err
 	}
@@ -128,8 +138,16 @@ func (c *call) userTrees(list []member.Member, withTeams bool) ([]map[string]any
 }
 
 func (c *call) listGroups() (reply, error) {
+	raw, err := c.parameters()
+	if err != nil {
+		return reply{}, err
+	}
+	return c.groupsBy(raw)
+}
+
+func (c *call) groupsBy(raw map[string]string) (reply, error) {
 	rt := c.h.registry.Group
-	q, err := c.query(rt)
+	q, err := c.query(rt, raw)
 	if err != nil {
 		return reply{}, err
 	}

@@ -71,3 +71,26 @@ func TestFiltersTheStoreCannotAnswer(t *testing.T) {
 		t.Errorf("groups by member's name: %s", a.raw)
 	}
 }
+
+func TestSearchByPostAnswersLikeAList(t *testing.T) {
+	s := newServer(t)
+	ana := s.want(201, "POST", "/Users", full).text("id")
+	s.createUser("ben")
+	group := s.createGroup("Sales", ana)
+	a := s.want(200, "POST", "/Users/.search", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+		"filter":"userName sw \"ana\"","attributes":["userName","emails.value"],"startIndex":1,"count":10}`)
+	if a.get("totalResults") != 1.0 || a.text("Resources", 0, "id") != ana || a.get("Resources", 0, "title") != nil || a.text("Resources", 0, "emails", 0, "value") == "" {
+		t.Errorf("users: %s", a.raw)
+	}
+	if a := s.want(200, "POST", "/Users/.search", `{}`); a.get("totalResults") != 2.0 {
+		t.Errorf("everything: %s", a.raw)
+	}
+	if a := s.want(200, "POST", "/Groups/.search", `{"excludedAttributes":"members","COUNT":1}`); a.text("Resources", 0, "id") != group || a.get("Resources", 0, "members") != nil {
+		t.Errorf("groups: %s", a.raw)
+	}
+	for _, bad := range []string{`{"filter":5}`, `{"count":"x"}`, `{"count":1.5}`, `{"attributes":[1]}`, `{"filter":["a"]}`, `{"filter":"(((","count":1}`, `{"count":1,"Count":2}`, `[]`} {
+		if a := s.do("POST", "/Users/.search", bad); a.status != 400 {
+			t.Errorf("%s: got %d %s", bad, a.status, a.raw)
+		}
+	}
+}

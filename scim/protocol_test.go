@@ -175,8 +175,8 @@ func TestRoutes(t *testing.T) {
 		{"DELETE", "/Me", 501, ""},
 		{"POST", "/Bulk", 501, ""},
 		{"POST", "/.search", 501, ""},
-		{"POST", "/Users/.search", 501, ""},
-		{"POST", "/Groups/.search", 501, ""},
+		{"GET", "/Users/.search", 405, "POST"},
+		{"PATCH", "/Groups/.search", 405, "POST"},
 		{"GET", "/Schemas?filter=id+eq+%22x%22", 403, ""},
 		{"GET", "/ResourceTypes?filter=x", 403, ""},
 	} {

@@ -29,7 +29,7 @@ func (h *Handler) table() []route {
 	post := func(do handle) []method { return []method{{http.MethodPost, do}} }
 	return []route{
 		{[]string{"Users"}, "Users", []method{{http.MethodGet, (*call).listUsers}, {http.MethodPost, (*call).createUser}}},
-		{[]string{"Users", ".search"}, "search", post(notImplemented)},
+		{[]string{"Users", ".search"}, "search", post((*call).searchUsers)},
 		{[]string{"Users", "*"}, "Users", []method{
 			{http.MethodGet, (*call).getUser},
 			{http.MethodPut, (*call).replaceUser},
@@ -37,7 +37,7 @@ func (h *Handler) table() []route {
 			{http.MethodDelete, (*call).deleteUser},
 		}},
 		{[]string{"Groups"}, "Groups", []method{{http.MethodGet, (*call).listGroups}, {http.MethodPost, (*call).createGroup}}},
-		{[]string{"Groups", ".search"}, "search", post(notImplemented)},
+		{[]string{"Groups", ".search"}, "search", post((*call).searchGroups)},
 		{[]string{"Groups", "*"}, "Groups", []method{
 			{http.MethodGet, (*call).getGroup},
 			{http.MethodPut, (*call).replaceGroup},

@@ -14,7 +14,7 @@ import (
 // tokenPrefix makes a leaked token recognizable to secret scanners and to the
 // person who finds it in a log.
 const (
-	tokenPrefix = "ssogate_scim_" //nolint:gosec // a label, not a credential
+	tokenPrefix = "ssogate_scim_"       //nolint:gosec // a label, not a credential
 	tokenLength = len(tokenPrefix) + 43 // 256 bits in base64url
 )
 
