@@ -21,7 +21,7 @@ func (d *DB) openPostgres(ctx context.Context, url string) error {
 		return err
 	}
 	g := &advisoryGuard{conf: conf.Copy(), stop: make(chan struct{}), done: make(chan struct{})}
-	conn, err := g.acquire(ctx)
+	conn, err := g.first(ctx)
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,22 @@ func (g *advisoryGuard) acquire(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
+// first is acquire for a process that may be the successor of one that was just
+// killed: the server needs a moment to notice, and a restart must not fail by it.
+func (g *advisoryGuard) first(ctx context.Context) (*pgx.Conn, error) {
+	for end := time.Now().Add(time.Second); ; {
+		conn, err := g.acquire(ctx)
+		if !errors.Is(err, ErrLocked) || time.Now().After(end) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // keep watches the connection and takes the lock again when it broke.
 func (g *advisoryGuard) keep(conn *pgx.Conn) {
 	defer close(g.done)
@@ -128,6 +144,10 @@ func (g *advisoryGuard) keep(conn *pgx.Conn) {
 			g.watch(conn)
 			g.ours.Store(false)
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			// Explicitly, because the server frees the lock of a closed
+			// connection some time after Close has returned here. On a
+			// connection that broke this fails, and there is nothing to free.
+			_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
 			_ = conn.Close(ctx)
 			cancel()
 			conn = nil

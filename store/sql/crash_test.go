@@ -1,0 +1,149 @@
+package sql
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/member"
+)
+
+// crashURL names the database to the child process of the test below.
+const crashURL = "SSOGATE_TEST_CRASH_URL"
+
+// TestMain runs the child of TestGuaranteeNothingHalfAfterKill9, or the tests.
+func TestMain(m *testing.M) {
+	if url := os.Getenv(crashURL); url != "" {
+		writeUntilKilled(url)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// writeUntilKilled makes members, each with a team membership, a revocation row
+// and an audit event in one transaction, and prints each number once committed.
+func writeUntilKilled(url string) {
+	ctx := context.Background()
+	d, err := Open(ctx, url)
+	for err == nil {
+		var n int64
+		err = d.Update(ctx, func(tx member.Tx) error {
+			last, err := tx.LatestRevocation("", "")
+			if err != nil {
+				return err
+			}
+			n = last + 1
+			if n == 1 {
+				err = tx.InsertTeam(member.Team{ID: "t", Slug: "t", DisplayName: "T", Version: 1})
+			}
+			id := member.ID(fmt.Sprint("m", n))
+			err = errors.Join(err, tx.InsertMember(member.Member{ID: id, UserName: string(id), Version: 1, Connection: "c"}))
+			if err != nil {
+				return err
+			}
+			if _, err := tx.AddMemberships("t", []member.ID{id}); err != nil {
+				return err
+			}
+			if err := tx.Audit(audit.Event{Kind: "member.created", Target: string(id)}); err != nil {
+				return err
+			}
+			_, err = tx.Revoke(member.Revocation{Kind: member.Recheck, Scope: member.ScopeMember, Target: string(id)})
+			return err
+		})
+		if err == nil {
+			fmt.Println(n)
+		}
+	}
+	fmt.Println("error:", err)
+}
+
+// A 2xx is given after a commit was reported; kill -9 leaves old or new, never
+// half (G7, fault 17).
+func TestGuaranteeNothingHalfAfterKill9(t *testing.T) {
+	for name, url := range engines {
+		t.Run(name, func(t *testing.T) {
+			url := url(t)
+			rounds := 10
+			if testing.Short() {
+				rounds = 3
+			}
+			for round := range rounds {
+				cmd := exec.Command(os.Args[0])
+				cmd.Env = append(os.Environ(), crashURL+"="+url)
+				out, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				lines, reported := bufio.NewScanner(out), int64(0)
+				for i := 0; lines.Scan(); i++ {
+					if strings.HasPrefix(lines.Text(), "error:") {
+						_ = cmd.Process.Kill()
+						t.Fatalf("round %d: child: %s", round, lines.Text())
+					}
+					if _, err := fmt.Sscan(lines.Text(), &reported); err != nil {
+						t.Errorf("child says %q", lines.Text())
+					}
+					if i == 5+round { // the next transaction is under way
+						_ = cmd.Process.Kill()
+					}
+				}
+				_ = cmd.Wait()
+				whole(t, url, reported)
+			}
+		})
+	}
+}
+
+// whole checks that every number up to the log's end has all its parts.
+func whole(t *testing.T, url string, reported int64) {
+	t.Helper()
+	d := open2(t, url)
+	defer func() { _ = d.Close() }()
+	events, err := d.VerifyAudit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.View(t.Context(), func(tx member.Tx) error {
+		n, err := tx.LatestRevocation("", "")
+		if err != nil {
+			return err
+		}
+		in, err := tx.MembersOf("t")
+		if err != nil {
+			return err
+		}
+		if n < reported || int64(events) != n || int64(len(in)) != n {
+			t.Errorf("commit %d was reported; there are %d rows, %d events and %d members", reported, n, events, len(in))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open2 opens after a crash. PostgreSQL notices a dead client, and frees its
+// lock, a moment later.
+func open2(t *testing.T, url string) *DB {
+	t.Helper()
+	for range 100 {
+		d, err := Open(t.Context(), url)
+		if err == nil {
+			return d
+		}
+		if !errors.Is(err, ErrLocked) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("the lock of a killed process is still held")
+	return nil
+}
