@@ -130,7 +130,7 @@ func (r *Relay) accept() {
 		p := &pair{client: c.(*net.TCPConn), server: s.(*net.TCPConn)}
 		r.mu.Lock()
 		r.pairs[p] = struct{}{}
-		late := r.refuse || r.closed // Cut came while we dialled
+		late := r.refuse || r.closed // Cut came in the meantime
 		r.mu.Unlock()
 		if late {
 			_ = c.Close()

@@ -29,7 +29,7 @@ var ErrEviction = errors.New("redis: server evicts keys: set maxmemory-policy to
 type Options struct {
 	URL     string        // redis:// or rediss://
 	Now     clock.Func    // time.Now when nil
-	Timeout time.Duration // of one call, dialling included; DefaultTimeout when 0
+	Timeout time.Duration // of one call, connecting included; DefaultTimeout when 0
 	Budget  int           // pending sign-ins; DefaultBudget when 0
 	Metrics *Metrics      // or nil
 	Log     *slog.Logger  // gets one line per change between up and down; or nil
