@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ssogate/ssogate/internal/testserver"
 	"github.com/ssogate/ssogate/member"
 )
 
@@ -26,6 +27,18 @@ import (
 //
 // and ${NAME} stands for what was saved.
 func TestGoldenSequences(t *testing.T) {
+	playAll(t, newServer)
+}
+
+func TestGoldenSequencesOnPostgreSQL(t *testing.T) {
+	playAll(t, func(t *testing.T) *server {
+		t.Helper()
+		return newServerOn(t, testserver.Postgres(t))
+	})
+}
+
+func playAll(t *testing.T, start func(*testing.T) *server) {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 4 {
 		t.Fatalf("sequences are missing: %v, %v", files, err)
@@ -36,7 +49,7 @@ func TestGoldenSequences(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := player{server: newServer(t), vars: map[string]string{}}
+			p := player{server: start(t), vars: map[string]string{}}
 			for i, step := range strings.Split(string(raw), "\n-- ")[1:] {
 				title, rest, _ := strings.Cut(step, "\n")
 				p.where = fmt.Sprintf("step %d, %s", i+1, title)

@@ -85,7 +85,12 @@ func (r *recorder) Record(_ context.Context, e audit.Event) error {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	db, err := sql.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "scim.db"))
+	return newServerOn(t, "sqlite:"+filepath.Join(t.TempDir(), "scim.db"))
+}
+
+func newServerOn(t *testing.T, url string) *server {
+	t.Helper()
+	db, err := sql.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,6 +239,31 @@ func (s *server) members(group string) []string {
 	var ids []string
 	for i := range list {
 		ids = append(ids, a.text("members", i, "value"))
+	}
+	return ids
+}
+
+// seed inserts members directly, in one transaction.
+func (s *server) seed(n int) []string {
+	s.t.Helper()
+	ids := make([]string, 0, n)
+	err := s.db.Update(s.t.Context(), func(tx member.Tx) error {
+		ids = ids[:0]
+		for i := range n {
+			id := "seed" + itoa(i)
+			m := member.Member{
+				ID: member.ID(id), UserName: id, DisplayName: id, Role: member.RoleMember, Source: member.SourceSCIM, Wish: true,
+				Epoch: 1, Version: 1, Connection: "okta", Created: s.now.Now(), Modified: s.now.Now(),
+			}
+			if err := tx.InsertMember(m); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	return ids
 }
