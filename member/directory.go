@@ -47,7 +47,7 @@ const (
 )
 
 // Refusal is the typed error of [Directory.Admit]. Member is set when known.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a verdict that is also an error; its pages say "refusal"
 	Code   RefusalCode
 	Member Member
 }

@@ -122,7 +122,7 @@ func membersKeepEveryField(t *testing.T, s member.Store) {
 		}
 	}
 	changed := full
-	changed.UserName, changed.DisplayName, changed.GivenName, changed.FamilyName = "other", "Other", "O", "Ther"
+	changed.UserName, changed.DisplayName, changed.GivenName, changed.FamilyName = "other", "Other", "O", "Person"
 	changed.Email, changed.Role, changed.Fallback, changed.Suspended = "o@x.example", member.RoleMember, false, false
 	changed.Wish, changed.Accepted, changed.Epoch, changed.Version = false, false, 8, full.Version+1
 	changed.ExternalID, changed.Document, changed.Modified = "e2", []byte(`{}`), epoch.Add(time.Hour)

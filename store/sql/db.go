@@ -145,7 +145,7 @@ func (d *DB) retry(ctx context.Context, once func(context.Context) error) error 
 			return err
 		}
 		// Jitter keeps two losers of one race from meeting again.
-		t := time.NewTimer(wait/2 + rand.N(wait))
+		t := time.NewTimer(wait/2 + rand.N(wait)) //nolint:gosec // nothing secret depends on it
 		select {
 		case <-ctx.Done():
 			t.Stop()

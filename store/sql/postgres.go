@@ -26,7 +26,7 @@ func (d *DB) openPostgres(ctx context.Context, url string) error {
 		return err
 	}
 	g.ours.Store(true)
-	go g.keep(conn)
+	go g.keep(conn) //nolint:gosec // lives until Close, not until this call ends
 	d.guard = g
 
 	pool := stdlib.OpenDB(*conf)

@@ -34,7 +34,7 @@ func (d *DB) openSQLite(ctx context.Context, path string) error {
 	}
 	// Created here so that the members' list is readable by nobody else;
 	// SQLite gives its -wal and -shm files the mode of the database.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator chooses where the database is
 	if err != nil {
 		return fmt.Errorf("sql: sqlite: %w", err)
 	}
@@ -44,7 +44,7 @@ func (d *DB) openSQLite(ctx context.Context, path string) error {
 
 	q := url.Values{}
 	q.Set("_busy_timeout", "1000") // only a foreign tool can be in the way; retry adds the rest
-	q.Set("_dqs", "0")             // a misspelt column must not become a string
+	q.Set("_dqs", "0")             // a misspelled column must not become a string
 	q.Set("_defensive", "1")
 	q.Set("_txlock", "immediate") // read-then-write without it fails under concurrency
 	q.Add("_pragma", "journal_mode(WAL)")
@@ -55,7 +55,7 @@ func (d *DB) openSQLite(ctx context.Context, path string) error {
 	if d.writes, err = sql.Open("sqlite", name+q.Encode()); err != nil {
 		return fmt.Errorf("sql: sqlite: %w", err)
 	}
-	d.writes.SetMaxOpenConns(1) // SQLite has one writer; waiting in Go honours the context
+	d.writes.SetMaxOpenConns(1) // SQLite has one writer; waiting in Go ends with the context
 	q.Set("_query_only", "1")
 	if d.reads, err = sql.Open("sqlite", name+q.Encode()); err != nil {
 		return fmt.Errorf("sql: sqlite: %w", err)
@@ -90,7 +90,7 @@ func resolve(path string) (string, error) {
 type fileGuard struct{ f *os.File }
 
 func lockFile(path string) (guard, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator chooses where the database is
 	if err != nil {
 		return nil, fmt.Errorf("sql: lock: %w", err)
 	}
