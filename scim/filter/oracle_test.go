@@ -1,0 +1,73 @@
+package filter
+
+import (
+	"reflect"
+	"testing"
+
+	oracle "github.com/scim2/filter-parser/v2"
+	"pgregory.net/rapid"
+)
+
+// TestRandomFiltersAgreeWithFilterParser draws expressions of the common
+// grammar: both parsers must accept them, with the same tree. Strings with
+// escapes are left out: the other parser keeps the backslashes.
+func TestRandomFiltersAgreeWithFilterParser(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := draw(t, 3)
+		text := Format(want)
+		got, err := Parse(text, Strict)
+		if err != nil || !reflect.DeepEqual(strip(got), want) {
+			t.Fatalf("%s: read as %s, %v", text, Format(got), err)
+		}
+		theirs, err := oracle.ParseFilter([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: scim2/filter-parser refuses it: %v", text, err)
+		}
+		if got := convert(theirs); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%s: scim2/filter-parser reads %s", text, Format(got))
+		}
+	})
+}
+
+func draw(t *rapid.T, depth int) Expr {
+	if depth > 0 {
+		switch rapid.IntRange(0, 4).Draw(t, "shape") {
+		case 0:
+			return &And{L: draw(t, depth-1), R: draw(t, depth-1)}
+		case 1:
+			return &Or{L: draw(t, depth-1), R: draw(t, depth-1)}
+		case 2:
+			return &Not{X: draw(t, depth-1)}
+		}
+	}
+	c := &Compare{Path: Path{Attr: rapid.StringMatching(`[a-z][a-zA-Z0-9]{0,5}x`).Draw(t, "attr")}}
+	if rapid.Bool().Draw(t, "dotted") {
+		c.Path.Sub = "value"
+	}
+	c.Op = rapid.SampledFrom([]Op{EQ, NE, CO, SW, EW, GT, GE, LT, LE, PR}).Draw(t, "op")
+	if c.Op != PR {
+		c.Value = rapid.SampledFrom([]any{"", "plain", "two words", "é", true, false, nil}).Draw(t, "value")
+	}
+	return c
+}
+
+// convert turns the oracle's tree into ours.
+func convert(e oracle.Expression) Expr {
+	switch e := e.(type) {
+	case *oracle.LogicalExpression:
+		l, r := convert(e.Left), convert(e.Right)
+		if e.Operator == oracle.OR {
+			return &Or{L: l, R: r}
+		}
+		return &And{L: l, R: r}
+	case *oracle.NotExpression:
+		return &Not{X: convert(e.Expression)}
+	case *oracle.AttributeExpression:
+		c := &Compare{Path: Path{Attr: e.AttributePath.AttributeName}, Op: Op(e.Operator), Value: e.CompareValue}
+		if e.AttributePath.SubAttribute != nil {
+			c.Path.Sub = *e.AttributePath.SubAttribute
+		}
+		return c
+	}
+	return nil
+}
