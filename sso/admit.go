@@ -69,6 +69,9 @@ func (f *Flow) start(w http.ResponseWriter, r *http.Request, o outcome, m member
 			f.unavailable(w, r, err)
 			return
 		}
+		if old.Member.ID != m.ID {
+			f.cookies.RotateBinding(w, session.Gateway) // what the other account began ends with it (W2)
+		}
 	case session.Reason(err) == "store_unavailable":
 		f.unavailable(w, r, err)
 		return

@@ -43,6 +43,13 @@ func NewVisitor() *Visitor {
 	}
 }
 
+// Through makes the visitor reach the network by rt, for servers whose names
+// only a test knows.
+func (v *Visitor) Through(rt http.RoundTripper) *Visitor {
+	v.client.Transport = rt
+	return v
+}
+
 // Jar holds the visitor's cookies.
 func (v *Visitor) Jar() http.CookieJar { return v.client.Jar }
 
@@ -202,16 +209,16 @@ func (s *Sheet) input(n *html.Node, f *Form) {
 	}
 }
 
-// Refused is the error of a walk that ended on a page other than the one wanted.
-type Refused struct{ Page *Sheet }
+// RefusedError is the error of a walk that ended on a page other than the one wanted.
+type RefusedError struct{ Page *Sheet }
 
-func (e *Refused) Error() string {
+func (e *RefusedError) Error() string {
 	return fmt.Sprintf("demo: arrived at %s%s with status %d: %q", e.Page.URL.Host, e.Page.URL.Path, e.Page.Status, e.Page.Title)
 }
 
 // SignIn opens a page of an application and does what a person would do until
 // the page is there: choose the provider by a word of its name, type user name and password,
-// accept an invitation. It ends with *Refused when a page offers no way on.
+// accept an invitation. It ends with *RefusedError when a page offers no way on.
 func (v *Visitor) SignIn(ctx context.Context, page, provider string, p ssotest.Person) (*Sheet, error) {
 	want, err := url.Parse(page)
 	if err != nil {
@@ -224,13 +231,13 @@ func (v *Visitor) SignIn(ctx context.Context, page, provider string, p ssotest.P
 		}
 		if s.URL.Host == want.Host && !strings.HasPrefix(s.URL.Path, "/.sso/") {
 			if s.Status != http.StatusOK {
-				return s, &Refused{s}
+				return s, &RefusedError{s}
 			}
 			return s, nil
 		}
 		var moved bool
 		if s, moved, err = v.step(ctx, s, provider, p); err == nil && !moved {
-			return s, &Refused{s}
+			return s, &RefusedError{s}
 		}
 	}
 	return nil, errors.New("demo: sign in: went in circles")

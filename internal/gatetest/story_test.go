@@ -102,7 +102,7 @@ func TestRemovedMemberCannotJoinAgain(t *testing.T) {
 		t.Fatalf("after DELETE the session gives %d", a.Status)
 	}
 	_, err := v.SignIn(t.Context(), w.Facts.App+"/", "SAML", w.ana())
-	var refused *demo.Refused
+	var refused *demo.RefusedError
 	if !errors.As(err, &refused) || refused.Page.Status != http.StatusForbidden {
 		t.Fatalf("signing in again after DELETE: %v", err)
 	}

@@ -69,6 +69,7 @@ func start(t *testing.T, change ...func(*run.DemoOptions)) *world {
 	select {
 	case <-ready:
 	case err := <-done:
+		done <- nil // for stop
 		t.Fatalf("did not start: %v\n%s", err, w.log.tail(4000))
 	case <-time.After(30 * time.Second):
 		t.Fatalf("not ready after 30 s\n%s", w.log.tail(4000))

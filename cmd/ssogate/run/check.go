@@ -131,7 +131,7 @@ func (c *check) signIn(ctx context.Context, b *demo.Visitor, provider string, p 
 // signInRefused walks the real pages and must end on the refusal, in few steps.
 func (c *check) signInRefused(ctx context.Context) error {
 	_, err := c.anaB.SignIn(ctx, c.d.Facts.App+"/", "SAML", c.ana)
-	var refused *demo.Refused
+	var refused *demo.RefusedError
 	if !errors.As(err, &refused) {
 		return fmt.Errorf("no refusal: %w", err)
 	}

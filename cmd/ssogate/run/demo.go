@@ -276,13 +276,7 @@ func randomKey(n int) string {
 // register tells the SAML IdP about ssogate, as an administrator would by
 // pasting Entity ID and ACS URL.
 func (d *Demo) register() error {
-	p, ok := d.Server.providers[DemoSAML].(interface {
-		Metadata() ([]byte, error)
-	})
-	if !ok {
-		return errors.New("demo: no SAML provider")
-	}
-	xml, err := p.Metadata()
+	xml, err := d.Server.SAMLMetadata(DemoSAML)
 	if err != nil {
 		return err
 	}

@@ -95,3 +95,12 @@ func (s *Server) spKey(ctx context.Context, id string) (crypto.Signer, *x509.Cer
 	}
 	return saml.ParseKey(kp.Key, kp.Cert)
 }
+
+// SAMLMetadata is our SP metadata for a provider: what its administrator is given.
+func (s *Server) SAMLMetadata(id string) ([]byte, error) {
+	p, ok := s.providers[id].(*saml.Provider)
+	if !ok {
+		return nil, fmt.Errorf("run: no SAML provider %q", id)
+	}
+	return p.Metadata()
+}
