@@ -43,6 +43,7 @@ var shared struct {
 	server *PostgresServer
 	err    error
 	count  atomic.Int64
+	free   []string // databases that were emptied
 }
 
 // Postgres answers the URL of a fresh, empty database on a server shared by the
@@ -61,7 +62,39 @@ func Postgres(t testing.TB) (url string) {
 	if err != nil {
 		t.Fatalf("testserver: postgres: %v", err)
 	}
-	return s.Database(t)
+	return s.emptyDatabase(t)
+}
+
+// emptyDatabase is Database with reuse: making one takes half a second, and
+// emptying one a twentieth.
+func (s *PostgresServer) emptyDatabase(t testing.TB) (url string) {
+	t.Helper()
+	shared.Lock()
+	var name string
+	if n := len(shared.free); n > 0 {
+		name, shared.free = shared.free[n-1], shared.free[:n-1]
+	}
+	shared.Unlock()
+	if name == "" {
+		name = fmt.Sprintf("t%d", shared.count.Add(1))
+		if err := s.exec("postgres", "CREATE DATABASE "+name); err != nil {
+			t.Fatalf("testserver: postgres: %v", err)
+		}
+	}
+	t.Cleanup(func() {
+		// Connections a failed test left open are ended; they may hold locks.
+		err := s.exec("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'")
+		if err == nil {
+			err = s.exec(name, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+		}
+		if err != nil {
+			return // not given out again
+		}
+		shared.Lock()
+		shared.free = append(shared.free, name)
+		shared.Unlock()
+	})
+	return s.url(name)
 }
 
 // StartPostgres starts a server of the test's own, with full durability, to be
@@ -84,13 +117,13 @@ func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 func (s *PostgresServer) Database(t testing.TB) (url string) {
 	t.Helper()
 	name := fmt.Sprintf("t%d", shared.count.Add(1))
-	if err := s.exec("CREATE DATABASE " + name); err != nil {
+	if err := s.exec("postgres", "CREATE DATABASE "+name); err != nil {
 		t.Fatalf("testserver: postgres: %v", err)
 	}
 	t.Cleanup(func() {
 		// FORCE ends connections a failed test left open. A test that stopped
 		// its own server has nothing to drop.
-		_ = s.exec("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
+		_ = s.exec("postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 	})
 	return s.url(name)
 }
@@ -99,15 +132,15 @@ func (s *PostgresServer) url(database string) string {
 	return fmt.Sprintf("postgres://ssogate@127.0.0.1:%d/%s?sslmode=disable", s.Port, database)
 }
 
-func (s *PostgresServer) exec(statement string) error {
+func (s *PostgresServer) exec(database, statement string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, err := pgx.Connect(ctx, s.url("postgres"))
+	c, err := pgx.Connect(ctx, s.url(database))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close(ctx) }()
-	_, err = c.Exec(ctx, statement)
+	_, err = c.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol) // may be several
 	return err
 }
 
@@ -246,7 +279,7 @@ func (s *PostgresServer) start(temporary bool) error {
 		close(done)
 	}()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if err = s.exec("SELECT 1"); err == nil {
+		if err = s.exec("postgres", "SELECT 1"); err == nil {
 			s.stdin, s.done = stdin, done
 			return nil
 		}

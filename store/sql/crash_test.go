@@ -66,6 +66,7 @@ func writeUntilKilled(url string) {
 // A 2xx is given after a commit was reported; kill -9 leaves old or new, never
 // half (G7, fault 17).
 func TestGuaranteeNothingHalfAfterKill9(t *testing.T) {
+	t.Parallel()
 	for name, url := range engines {
 		t.Run(name, func(t *testing.T) {
 			url := url(t)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestSecondNodeIsLockedOutOfPostgres(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	url := testserver.Postgres(t)
 	d, err := Open(ctx, url)
@@ -36,6 +37,7 @@ func TestSecondNodeIsLockedOutOfPostgres(t *testing.T) {
 }
 
 func TestServerThatForgetsCommitsIsRefused(t *testing.T) {
+	t.Parallel()
 	s := testserver.StartPostgres(t, "synchronous_commit=off")
 	_, err := Open(context.Background(), s.Database(t))
 	if !errors.Is(err, ErrUnfit) {
@@ -44,6 +46,7 @@ func TestServerThatForgetsCommitsIsRefused(t *testing.T) {
 }
 
 func TestRestartedPostgresIsUsedAgainUnderTheLock(t *testing.T) {
+	t.Parallel() // it mostly waits
 	ctx := context.Background()
 	s := testserver.StartPostgres(t)
 	d, err := Open(ctx, s.Database(t))
