@@ -12,7 +12,7 @@ import (
 )
 
 func TestProvisionedMemberIsLinkedOnceByOneClick(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.create(okta, "Ana@corp.example")
 		if m.State() != member.StateInvited {
 			t.Fatalf("a provisioned member is %s, want invited", m.State())
@@ -43,7 +43,7 @@ func TestProvisionedMemberIsLinkedOnceByOneClick(t *testing.T) {
 }
 
 func TestExternalIDMatchesByteForByte(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.create(entra, "ben@corp.example") // external id "ext:ben@corp.example"
 		f.refused(login(entra, "EXT:ben@corp.example"), member.RefusedNotMember, "external ids are case-exact")
 		f.refused(login(entra, "ben@corp.example"), member.RefusedNotMember, "the user name is not this connection's match")
@@ -65,7 +65,7 @@ func TestExternalIDMatchesByteForByte(t *testing.T) {
 }
 
 func TestEmailAddressAloneNeverLinks_G6_O12(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		victim := f.active(okta, "ana@corp.example")
 		for name, l := range map[string]member.Login{
 			"another provider with its own connection": login(entra, "ana@corp.example"),
@@ -86,7 +86,7 @@ func TestEmailAddressAloneNeverLinks_G6_O12(t *testing.T) {
 }
 
 func TestConnectionOfAnotherProviderHasNoSay_S30(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		f.create(okta, "ana@corp.example")
 		l := login(okta, "ana@corp.example")
 		l.Identity.Provider, l.Accept = "evil", true
@@ -100,7 +100,7 @@ func TestConnectionOfAnotherProviderHasNoSay_S30(t *testing.T) {
 }
 
 func TestIncompleteIdentityIsNobody(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		good := member.Login{Identity: member.Identity{Provider: "google", Issuer: "i", Subject: "s"}, Profile: member.Profile{UserName: "ok"}, Join: member.JoinIDP}
 		if _, err := f.Admit(ctx, good); err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestIncompleteIdentityIsNobody(t *testing.T) {
 }
 
 func TestJoinOnlyWhereTheProviderMay(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		l := member.Login{
 			Identity: member.Identity{Provider: "google", Issuer: "https://accounts.google.com", Subject: "1"},
 			Profile:  member.Profile{Email: "new@corp.example", DisplayName: "New\r\nX: y" + strings.Repeat("é", 300)},
@@ -157,7 +157,7 @@ func TestJoinOnlyWhereTheProviderMay(t *testing.T) {
 }
 
 func TestTwentyTabsOfOnePersonAllSucceed_W4(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		f.create(okta, "ana@corp.example")
 		for name, l := range map[string]member.Login{
 			"first link": func() member.Login { l := login(okta, "ana@corp.example"); l.Accept = true; return l }(),
@@ -186,7 +186,7 @@ func TestTwentyTabsOfOnePersonAllSucceed_W4(t *testing.T) {
 }
 
 func TestInvitationNeedsItsLinkAndItsAddress_I01(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		c := okta
 		m := f.create(c, "ana@corp.example")
 		token := f.invite(m.ID, "Ana@corp.example", "google")
@@ -221,7 +221,7 @@ func TestInvitationNeedsItsLinkAndItsAddress_I01(t *testing.T) {
 }
 
 func TestInactiveMembersAreRefusedWithTheReason(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		l := login(okta, "ana@corp.example")
 		l.Accept = true
@@ -254,7 +254,7 @@ func TestInactiveMembersAreRefusedWithTheReason(t *testing.T) {
 }
 
 func TestRemovedPersonCannotJoinAgainByHimself_C10(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		signedIn := f.active(okta, "ana@corp.example")
 		never := f.create(okta, "ben@corp.example")
 		invitee := f.create(entra, "other@corp.example")
@@ -291,7 +291,7 @@ func TestRemovedPersonCannotJoinAgainByHimself_C10(t *testing.T) {
 }
 
 func TestStoreFailureIsNotARefusal_G2(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		broken := &member.Directory{Store: failing{}, Revoker: f.revoker}
 		_, err := broken.Admit(ctx, login(okta, "ana@corp.example"))
 		var r *member.Refusal

@@ -26,7 +26,7 @@ type fixture struct {
 }
 
 // onStores runs a test over the fake and over a real database.
-func onStores(t *testing.T, test func(f *fixture)) {
+func onStores(t *testing.T, test func(t *testing.T, f *fixture)) {
 	for name, open := range map[string]func(t *testing.T) member.Store{
 		"fake": func(*testing.T) member.Store { return membertest.NewFake() },
 		"SQLite": func(t *testing.T) member.Store {
@@ -42,7 +42,7 @@ func onStores(t *testing.T, test func(f *fixture)) {
 			s := open(t)
 			f := &fixture{t: t, store: s, log: s.(membertest.Log), revoker: &membertest.Revoker{}, clock: &clock.Manual{}}
 			f.Directory = &member.Directory{Store: s, Revoker: f.revoker, Now: f.clock.Now}
-			test(f)
+			test(t, f)
 		})
 	}
 }

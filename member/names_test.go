@@ -46,7 +46,7 @@ var lookalikes = []string{
 }
 
 func TestLookalikesOfAMemberAreTaken_C03(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.create(okta, "kim.iris@corp.example")
 		near := f.create(okta, "kim.iria@corp.example") // one letter apart is another person
 		for _, name := range lookalikes {
@@ -68,7 +68,7 @@ func TestLookalikesOfAMemberAreTaken_C03(t *testing.T) {
 }
 
 func TestNamesThatCannotBeTrustedAreInvalid(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		for _, name := range []string{
 			"ana@corp.example", "ana", "Ana O'Neil", "zoë.müller@corp.example", "иван@corp.example", "ıšık@corp.example",
 			"山田@corp.example", "o\u2019neil", "auth0|5f7c8ec7c33c6c004bbafe82", "DOMAIN\\user", "a+b@corp.example", "user.name@sub-domain.corp.example",

@@ -17,7 +17,7 @@ func wish(to bool) func(*member.Member) error {
 }
 
 func TestCreateTakesOnlyWhatAConnectionMayGive_C02(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		d := draft("ana@corp.example")
 		d.ID, d.Source, d.Fallback, d.Accepted, d.Suspended = "chosen", member.SourceLocal, true, true, true
 		d.Epoch, d.Version, d.Connection, d.Created = 99, 99, "scim-entra", time.Unix(1, 0)
@@ -51,7 +51,7 @@ func TestCreateTakesOnlyWhatAConnectionMayGive_C02(t *testing.T) {
 }
 
 func TestOverlongAndOddLabels(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		d := draft("ana@corp.example")
 		d.DisplayName, d.GivenName = strings.Repeat("é", 256), " Ana\r\n\x1b[31mX\u202e "
 		m, err := f.Create(ctx, idp, okta, d)
@@ -85,7 +85,7 @@ func TestOverlongAndOddLabels(t *testing.T) {
 }
 
 func TestUpdateChangesOnlyWhatAConnectionMay(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		f.clock.Advance(time.Minute)
 		got, err := f.Update(ctx, idp, okta, m.ID, m.Version, func(m *member.Member) error {
@@ -135,7 +135,7 @@ func equal(a, b member.Member) bool {
 
 // The heart of the cut-off: what must be written, and what must be waited for.
 func TestGuaranteeDeactivationEndsSessionsBeforeItSucceeds(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		f.revoker.Take()
 		start := f.last()
@@ -168,7 +168,7 @@ func TestGuaranteeDeactivationEndsSessionsBeforeItSucceeds(t *testing.T) {
 }
 
 func TestUnconfirmedCutOffIsAnErrorButDurable_C2(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		down := errors.New("a node does not answer")
 		f.revoker.Fail(down)
@@ -197,7 +197,7 @@ func TestUnconfirmedCutOffIsAnErrorButDurable_C2(t *testing.T) {
 }
 
 func TestDeleteEndsSessionsOfAllEpochs(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		f.revoker.Take()
 		if err := f.Delete(ctx, idp, okta, m.ID, m.Version-1); !errors.Is(err, member.ErrVersion) {
@@ -219,7 +219,7 @@ func TestDeleteEndsSessionsOfAllEpochs(t *testing.T) {
 }
 
 func TestVisibleChangesMakePrincipalsStale(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		for _, c := range []struct {
 			name   string
@@ -248,7 +248,7 @@ func TestVisibleChangesMakePrincipalsStale(t *testing.T) {
 }
 
 func TestRolesAreOutOfReachUnlessAllowed_C02_C04(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		may := okta
 		may.MaySetRole = true
@@ -288,7 +288,7 @@ func TestRolesAreOutOfReachUnlessAllowed_C02_C04(t *testing.T) {
 }
 
 func TestFallbackOwnerIsOutOfReach_C04(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		f.set(m.ID, func(m *member.Member) { m.Role, m.Fallback = member.RoleOwner, true })
 		elsewhere := f.active(entra2(), "owner@corp.example")
@@ -323,7 +323,7 @@ func entra2() member.Connection {
 }
 
 func TestConnectionsSeeOnlyTheirOwn_C09(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.create(okta, "ana@corp.example")
 		if _, _, err := f.Get(ctx, okta, m.ID); err != nil {
 			t.Fatal(err)
@@ -347,7 +347,7 @@ func TestConnectionsSeeOnlyTheirOwn_C09(t *testing.T) {
 }
 
 func TestIDsAreRandomAndNeverAlike_C09(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		var ids []member.ID
 		for _, n := range []string{"a", "b", "c", "d"} {
 			ids = append(ids, f.create(okta, n).ID)

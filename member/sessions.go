@@ -51,7 +51,7 @@ func (d *Directory) EndSessions(ctx context.Context, by Actor, id ID, reason str
 		if err != nil {
 			return err
 		}
-		seq, err = d.raise(tx, by, m, m, "member.signed_out", reason)
+		_, seq, err = d.raise(tx, by, m, "member.signed_out", reason)
 		return err
 	})
 	if err != nil {
@@ -82,15 +82,14 @@ func (d *Directory) Suspend(ctx context.Context, by Actor, id ID, suspended bool
 		case m.Fallback && suspended:
 			return ErrFallback
 		}
-		out.Suspended = suspended
+		next := m
+		next.Suspended = suspended
 		if suspended {
-			seq, err = d.raise(tx, by, m, out, "member.suspended", "suspended")
-			out.Epoch, out.Version, out.Modified = m.Epoch+1, m.Version+1, later(d.now(), m.Modified)
+			out, seq, err = d.raise(tx, by, next, "member.suspended", "suspended")
 			return err
 		}
 		// The epoch rises here too: a session from before stays dead.
-		out.Epoch, out.Version, out.Modified = m.Epoch+1, m.Version+1, later(d.now(), m.Modified)
-		if err := tx.UpdateMember(out, m.Version); err != nil {
+		if out, err = d.bump(tx, next); err != nil {
 			return err
 		}
 		return tx.Audit(by.event("member.unsuspended", id, ""))
@@ -101,18 +100,28 @@ func (d *Directory) Suspend(ctx context.Context, by Actor, id ID, suspended bool
 	return out, d.barrier(ctx, seq)
 }
 
-// raise stores next, made from m, under a new epoch and ends what was before it.
-func (d *Directory) raise(tx Tx, by Actor, m, next Member, kind, reason string) (int64, error) {
-	next.Epoch, next.Version, next.Modified = m.Epoch+1, m.Version+1, later(d.now(), m.Modified)
-	if err := tx.UpdateMember(next, m.Version); err != nil {
-		return 0, err
+// bump stores m under a new epoch and version.
+func (d *Directory) bump(tx Tx, m Member) (Member, error) {
+	version := m.Version
+	m.Epoch++
+	m.Version++
+	m.Modified = later(d.now(), m.Modified)
+	return m, tx.UpdateMember(m, version)
+}
+
+// raise is bump and the row that ends what was before.
+func (d *Directory) raise(tx Tx, by Actor, m Member, kind, reason string) (Member, int64, error) {
+	m, err := d.bump(tx, m)
+	if err != nil {
+		return Member{}, 0, err
 	}
 	e := by.event(kind, m.ID, "")
 	e.Reason = reason
 	if err := tx.Audit(e); err != nil {
-		return 0, err
+		return Member{}, 0, err
 	}
-	return tx.Revoke(Revocation{
-		Kind: End, Scope: ScopeMember, Target: string(m.ID), Epoch: next.Epoch, Reason: reason, At: d.now(),
+	seq, err := tx.Revoke(Revocation{
+		Kind: End, Scope: ScopeMember, Target: string(m.ID), Epoch: m.Epoch, Reason: reason, At: d.now(),
 	})
+	return m, seq, err
 }

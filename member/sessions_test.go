@@ -9,7 +9,7 @@ import (
 )
 
 func TestEndedSessionIsRememberedAndCutOff_C6(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		f.revoker.Take()
 		e := member.EndedSession{Hash: "aabbccddeeff", Member: m.ID, Until: f.clock.Now(), Reason: "logout"}
@@ -40,7 +40,7 @@ func TestEndedSessionIsRememberedAndCutOff_C6(t *testing.T) {
 }
 
 func TestSignOutEverywhereRaisesTheEpoch_C6(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		f.revoker.Take()
 		if err := f.EndSessions(ctx, idp, m.ID, "lost laptop"); err != nil {
@@ -58,7 +58,7 @@ func TestSignOutEverywhereRaisesTheEpoch_C6(t *testing.T) {
 }
 
 func TestSuspensionCutsOffAndSurvivesTheIdP(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		f.revoker.Take()
 		got, err := f.Suspend(ctx, idp, m.ID, true)

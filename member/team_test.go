@@ -27,7 +27,7 @@ func (f *fixture) in(team member.ID) (ids []member.ID) {
 func steps(s ...member.MembershipStep) member.TeamChange { return member.TeamChange{Steps: s} }
 
 func TestSlugsAreUniqueAndImmutable(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		for _, c := range []struct {
 			conn       member.Connection
 			name, slug string
@@ -79,7 +79,7 @@ func TestSlugsAreUniqueAndImmutable(t *testing.T) {
 }
 
 func TestMembershipStepsApplyInOrderAndAllOrNothing_C08(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		var ids []member.ID
 		for i := range 4 {
 			ids = append(ids, f.create(okta, fmt.Sprintf("p%d", i)).ID)
@@ -142,7 +142,7 @@ func TestMembershipStepsApplyInOrderAndAllOrNothing_C08(t *testing.T) {
 }
 
 func TestTeamsAreScopedAndDeletedWithTheirMemberships(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		g, err := f.CreateTeam(ctx, idp, okta, member.Team{DisplayName: "Finance"}, []member.ID{m.ID})
 		if err != nil {
@@ -180,7 +180,7 @@ func TestTeamsAreScopedAndDeletedWithTheirMemberships(t *testing.T) {
 }
 
 func TestInactiveMembersKeepTheirTeams(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		m := f.active(okta, "ana@corp.example")
 		g, err := f.CreateTeam(ctx, idp, okta, member.Team{DisplayName: "Finance"}, []member.ID{m.ID})
 		if err != nil {
@@ -198,7 +198,7 @@ func TestInactiveMembersKeepTheirTeams(t *testing.T) {
 }
 
 func TestGuaranteeConcurrentWritersLoseNobody(t *testing.T) {
-	onStores(t, func(f *fixture) {
+	onStores(t, func(t *testing.T, f *fixture) {
 		const n = 30
 		g, err := f.CreateTeam(ctx, idp, okta, member.Team{DisplayName: "T"}, nil)
 		if err != nil {
