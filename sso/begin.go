@@ -30,6 +30,7 @@ func (f *Flow) begin(w http.ResponseWriter, r *http.Request, l Login) (string, e
 	}
 	l.AppBinding = b.String()
 	if err := f.newLogin(r.Context(), &l); err != nil {
+		w.Header().Del("Set-Cookie") // a failed answer changes nothing in the browser (G2)
 		return "", err
 	}
 	return f.URL + "/login?id=" + l.ID, nil

@@ -126,6 +126,7 @@ func (f *Flow) page(w http.ResponseWriter, r *http.Request, p web.Page) {
 func (f *Flow) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	f.Log.ErrorContext(r.Context(), "sign-in unavailable", "request", web.RequestID(r.Context()), "err", err)
 	web.Annotate(r.Context(), "reason", "store_unavailable")
+	w.Header().Del("Set-Cookie") // a binding cookie may have been set for a sign-in that does not begin
 	f.page(w, r, web.Page{
 		Status: http.StatusServiceUnavailable, Title: "Signing in is not possible right now", Retry: 5 * time.Second,
 		Lead: "Something that ssogate needs does not answer. Nothing is lost: wait a moment and try again.",
@@ -142,6 +143,7 @@ func (f *Flow) storeFailed(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	web.Annotate(r.Context(), "reason", "too_many_sign_ins")
+	w.Header().Del("Set-Cookie")
 	f.page(w, r, web.Page{
 		Status: http.StatusTooManyRequests, Title: "Too many people are signing in", Retry: 30 * time.Second,
 		Lead: "Wait half a minute and open the page again. Those who are signed in already are not affected.",
