@@ -6,7 +6,7 @@
 // call failed, and no answer of Redis alone admits anybody (the member's epoch
 // and the session tombstones live in SQL; protocols, section 1).
 //
-// Keys, all below "ssogate:" so that a server may be shared:
+// Keys, all below "ssogate:" (see Options.Prefix) so that a server may be shared:
 //
 //	s:{HASH}            hash    one session: d (record), m (member), e (epoch), seen
 //	m:{MEMBER}          zset    a member's session hashes, scored by absolute end

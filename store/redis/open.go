@@ -18,6 +18,7 @@ import (
 const (
 	DefaultTimeout = 250 * time.Millisecond // threats, fault 2
 	DefaultBudget  = 20000                  // pending sign-ins (C13)
+	DefaultPrefix  = "ssogate:"             // of all keys
 )
 
 // ErrEviction means the server is set up to throw away records when memory is
@@ -31,6 +32,7 @@ type Options struct {
 	Now     clock.Func    // time.Now when nil
 	Timeout time.Duration // of one call, connecting included; DefaultTimeout when 0
 	Budget  int           // pending sign-ins; DefaultBudget when 0
+	Prefix  string        // of all keys, so that a server may be shared; DefaultPrefix when ""
 	Metrics *Metrics      // or nil
 	Log     *slog.Logger  // gets one line per change between up and down; or nil
 }
@@ -45,6 +47,7 @@ type DB struct {
 	now     clock.Func
 	timeout time.Duration
 	budget  int
+	prefix  string
 	scripts scripts
 	metrics *Metrics
 	log     *slog.Logger
@@ -70,6 +73,9 @@ func Open(ctx context.Context, o Options) (*DB, []Warning, error) {
 	}
 	if d.budget <= 0 {
 		d.budget = DefaultBudget
+	}
+	if d.prefix = o.Prefix; d.prefix == "" {
+		d.prefix = DefaultPrefix
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -101,6 +107,30 @@ func (d *DB) Close() error {
 		return fmt.Errorf("redis: close: %w", err)
 	}
 	return nil
+}
+
+// Forget removes every key below this connection's prefix: what a demo does
+// before it leaves somebody's server. It refuses the default prefix, under which
+// a real gateway may live.
+func (d *DB) Forget(ctx context.Context) error {
+	if d.prefix == DefaultPrefix {
+		return errors.New("redis: forget: only keys under a prefix of one's own")
+	}
+	c := d.client.Load()
+	for cursor := uint64(0); ; {
+		keys, next, err := c.Scan(ctx, cursor, d.prefix+"*", 500).Result()
+		if err != nil {
+			return fmt.Errorf("redis: forget: %w", err)
+		}
+		if len(keys) > 0 {
+			if err := c.Unlink(ctx, keys...).Err(); err != nil {
+				return fmt.Errorf("redis: forget: %w", err)
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
 }
 
 // Ping answers nil when the server can be used: what readiness asks. It is

@@ -25,8 +25,8 @@ func (d *DB) Pending() *Pending { return &Pending{db: d} }
 func pendingID(k sso.Key) string { return string(k.Kind) + ":" + k.Hash.String() }
 
 // pendingKeys are the record, and the index and byte count of its kind.
-func pendingKeys(k sso.Key) []string {
-	index := "ssogate:{pending}:" + string(k.Kind)
+func (d *DB) pendingKeys(k sso.Key) []string {
+	index := d.prefix + "{pending}:" + string(k.Kind)
 	return []string{index + ":" + k.Hash.String(), index, index + ":sum"}
 }
 
@@ -49,7 +49,7 @@ func (p *Pending) write(ctx context.Context, op string, k sso.Key, value []byte,
 	id := pendingID(k)
 	var answer []any
 	err := p.db.call(ctx, op, func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		answer, err = p.db.scripts.put.Run(ctx, c, pendingKeys(k), id, value, len(value),
+		answer, err = p.db.scripts.put.Run(ctx, c, p.db.pendingKeys(k), id, value, len(value),
 			until.UnixMilli(), now.UnixMilli(), until.Sub(now).Milliseconds(), records, bytes, once).Slice()
 		return err
 	})
@@ -79,7 +79,7 @@ func (p *Pending) Get(ctx context.Context, k sso.Key) ([]byte, error) {
 	}
 	var fields []any
 	err := p.db.call(ctx, "pending_get", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		fields, err = readPending(ctx, c, k).Result()
+		fields, err = p.read(ctx, c, k).Result()
 		return err
 	})
 	if err != nil {
@@ -92,8 +92,8 @@ func (p *Pending) Get(ctx context.Context, k sso.Key) ([]byte, error) {
 	return value, err
 }
 
-func readPending(ctx context.Context, c goredis.Cmdable, k sso.Key) *goredis.SliceCmd {
-	return c.HMGet(ctx, pendingKeys(k)[0], "id", "t", "d")
+func (p *Pending) read(ctx context.Context, c goredis.Cmdable, k sso.Key) *goredis.SliceCmd {
+	return c.HMGet(ctx, p.db.pendingKeys(k)[0], "id", "t", "d")
 }
 
 func (p *Pending) decode(k sso.Key, fields []any) ([]byte, error) {
@@ -123,7 +123,7 @@ func (p *Pending) Take(ctx context.Context, keys ...sso.Key) ([][]byte, error) {
 	names := make([]string, 0, 3*len(keys))
 	args := []any{p.db.now().UnixMilli()}
 	for _, k := range keys {
-		names = append(names, pendingKeys(k)...)
+		names = append(names, p.db.pendingKeys(k)...)
 		args = append(args, pendingID(k))
 	}
 	var answer []any
@@ -163,7 +163,7 @@ func taken(keys []sso.Key, answer []any) ([][]byte, bool) {
 
 func (p *Pending) foreign(ctx context.Context, k sso.Key) {
 	p.db.mismatch(ctx, string(k.Kind)+" "+k.Hash.Short(), func(ctx context.Context, c goredis.UniversalClient) bool {
-		fields, err := readPending(ctx, c, k).Result()
+		fields, err := p.read(ctx, c, k).Result()
 		if err != nil {
 			return false
 		}

@@ -45,10 +45,12 @@ type storedRecord struct {
 	session.Record
 }
 
-func sessionKey(h secret.Hash) string { return "ssogate:s:{" + h.String() + "}" }
+func (d *DB) sessionKey(h secret.Hash) string { return d.prefix + "s:{" + h.String() + "}" }
 
 // memberKey quotes the id, so that no id can carry a hash tag or a key of its own.
-func memberKey(id member.ID) string { return "ssogate:m:{" + strconv.QuoteToASCII(string(id)) + "}" }
+func (d *DB) memberKey(id member.ID) string {
+	return d.prefix + "m:{" + strconv.QuoteToASCII(string(id)) + "}"
+}
 
 // Create implements session.Store.
 func (s *Sessions) Create(ctx context.Context, r session.Record) error {
@@ -68,7 +70,7 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 	// The index first: a crash in between leaves an entry without a record, which
 	// everybody expects. A record without an entry would escape DeleteMember.
 	err = s.db.call(ctx, "session_index", func(ctx context.Context, c goredis.UniversalClient) error {
-		return s.db.scripts.index.Run(ctx, c, []string{memberKey(r.Member)},
+		return s.db.scripts.index.Run(ctx, c, []string{s.db.memberKey(r.Member)},
 			r.Hash.String(), r.Expires.UnixMilli(), now.UnixMilli(), life).Err()
 	})
 	if err != nil {
@@ -76,7 +78,7 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 	}
 	var created int
 	err = s.db.call(ctx, "session_create", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		created, err = s.db.scripts.create.Run(ctx, c, []string{sessionKey(r.Hash)},
+		created, err = s.db.scripts.create.Run(ctx, c, []string{s.db.sessionKey(r.Hash)},
 			d, string(r.Member), r.Epoch, r.LastSeen.UnixMilli(), life).Int()
 		return err
 	})
@@ -93,7 +95,7 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
 	var fields []any
 	err := s.db.call(ctx, "session_get", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		fields, err = readSession(ctx, c, h).Result()
+		fields, err = s.fetch(ctx, c, h).Result()
 		return err
 	})
 	if err != nil {
@@ -102,7 +104,7 @@ func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, erro
 	r, err := s.decode(h, fields)
 	if errors.Is(err, session.ErrMismatch) {
 		s.db.mismatch(ctx, "session "+h.Short(), func(ctx context.Context, c goredis.UniversalClient) bool {
-			again, err := readSession(ctx, c, h).Result()
+			again, err := s.fetch(ctx, c, h).Result()
 			if err != nil {
 				return false
 			}
@@ -113,11 +115,11 @@ func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, erro
 	return r, err
 }
 
-func readSession(ctx context.Context, c goredis.Cmdable, h secret.Hash) *goredis.SliceCmd {
-	return c.HMGet(ctx, sessionKey(h), "d", "m", "e", "seen")
+func (s *Sessions) fetch(ctx context.Context, c goredis.Cmdable, h secret.Hash) *goredis.SliceCmd {
+	return c.HMGet(ctx, s.db.sessionKey(h), "d", "m", "e", "seen")
 }
 
-// decode reads what readSession answered and believes none of it.
+// decode reads what fetch answered and believes none of it.
 func (s *Sessions) decode(h secret.Hash, fields []any) (session.Record, error) {
 	if len(fields) != 4 {
 		return session.Record{}, session.ErrMismatch
@@ -160,7 +162,7 @@ func text(v any) string {
 // Touch implements session.Store. Of concurrent touches the last one wins.
 func (s *Sessions) Touch(ctx context.Context, h secret.Hash, seen time.Time) error {
 	return s.db.call(ctx, "session_touch", func(ctx context.Context, c goredis.UniversalClient) error {
-		return s.db.scripts.touch.Run(ctx, c, []string{sessionKey(h)}, seen.UnixMilli()).Err()
+		return s.db.scripts.touch.Run(ctx, c, []string{s.db.sessionKey(h)}, seen.UnixMilli()).Err()
 	})
 }
 
@@ -168,7 +170,7 @@ func (s *Sessions) Touch(ctx context.Context, h secret.Hash, seen time.Time) err
 func (s *Sessions) Delete(ctx context.Context, h secret.Hash) error {
 	var owner string
 	err := s.db.call(ctx, "session_delete", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		owner, err = s.db.scripts.delete.Run(ctx, c, []string{sessionKey(h)}).Text()
+		owner, err = s.db.scripts.delete.Run(ctx, c, []string{s.db.sessionKey(h)}).Text()
 		return err
 	})
 	if err != nil || owner == "" {
@@ -187,7 +189,7 @@ func (s *Sessions) forget(ctx context.Context, id member.ID, hashes []string) er
 		args[i] = h
 	}
 	return s.db.call(ctx, "session_forget", func(ctx context.Context, c goredis.UniversalClient) error {
-		return c.ZRem(ctx, memberKey(id), args...).Err()
+		return c.ZRem(ctx, s.db.memberKey(id), args...).Err()
 	})
 }
 
@@ -212,7 +214,7 @@ func (s *Sessions) deletePass(ctx context.Context, id member.ID, below int64) (i
 	for {
 		var page []string // session, score, session, score, ...
 		err := s.db.call(ctx, "session_scan", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-			page, cursor, err = c.ZScan(ctx, memberKey(id), cursor, "", batch).Result()
+			page, cursor, err = c.ZScan(ctx, s.db.memberKey(id), cursor, "", batch).Result()
 			return err
 		})
 		if err != nil {
@@ -253,7 +255,7 @@ func (s *Sessions) deleteBatch(ctx context.Context, id member.ID, below int64, p
 		_, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
 			for _, h := range hashes {
 				// Eval and not EvalSha: a pipeline cannot fall back halfway.
-				verdicts = append(verdicts, s.db.scripts.deleteBelow.Eval(ctx, p, []string{sessionKey(h)}, string(id), below))
+				verdicts = append(verdicts, s.db.scripts.deleteBelow.Eval(ctx, p, []string{s.db.sessionKey(h)}, string(id), below))
 			}
 			return nil
 		})
@@ -285,7 +287,7 @@ func (s *Sessions) deleteBatch(ctx context.Context, id member.ID, below int64, p
 func (s *Sessions) List(ctx context.Context, id member.ID) ([]session.Record, error) {
 	var names []string
 	err := s.db.call(ctx, "session_list", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		names, err = c.ZRevRangeByScore(ctx, memberKey(id), &goredis.ZRangeBy{
+		names, err = c.ZRevRangeByScore(ctx, s.db.memberKey(id), &goredis.ZRangeBy{
 			Min: "(" + strconv.FormatInt(s.db.now().UnixMilli(), 10), Max: "+inf", Count: maxList,
 		}).Result()
 		return err
@@ -324,7 +326,7 @@ func (s *Sessions) read(ctx context.Context, id member.ID, names []string, out [
 		answers = answers[:0]
 		_, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
 			for _, h := range hashes {
-				answers = append(answers, readSession(ctx, p, h))
+				answers = append(answers, s.fetch(ctx, p, h))
 			}
 			return nil
 		})

@@ -77,6 +77,7 @@ type Demo struct {
 	scim         *demo.Client
 	dir          string
 	servers      []served
+	giveBack     []func(context.Context) error // what servers the demo borrowed must forget
 	log          *slog.Logger
 }
 
@@ -90,7 +91,7 @@ func NewDemo(ctx context.Context, o DemoOptions) (_ *Demo, err error) {
 	d := &Demo{log: o.Log, people: demo.People(), clientSecret: secret.NewToken()}
 	defer func() {
 		if err != nil {
-			d.cleanup()
+			err = errors.Join(err, d.cleanup())
 		}
 	}()
 	if d.dir, err = os.MkdirTemp("", "ssogate-demo-"); err != nil {
@@ -114,12 +115,16 @@ func NewDemo(ctx context.Context, o DemoOptions) (_ *Demo, err error) {
 	for _, s := range d.servers {
 		go func() { _ = s.srv.Serve(s.l) }()
 	}
+	prefix, err := d.borrow(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
 	cfg, err := d.config(o, ls, upstream)
 	if err != nil {
 		return nil, err
 	}
 	d.Server, err = New(ctx, Options{
-		Config: cfg, Log: o.Log, Now: o.Now,
+		Config: cfg, Log: o.Log, Now: o.Now, RedisPrefix: prefix,
 		Listeners: []net.Listener{ls[0], ls[1]}, PrivateListener: ls[4],
 	})
 	if err != nil {
@@ -129,6 +134,23 @@ func NewDemo(ctx context.Context, o DemoOptions) (_ *Demo, err error) {
 		return nil, errors.Join(err, d.Server.close())
 	}
 	return d, nil
+}
+
+// borrow keeps the demo apart in servers that are not its own.
+func (d *Demo) borrow(ctx context.Context, o *DemoOptions) (prefix string, err error) {
+	if o.Database != "" {
+		var back func(context.Context) error
+		if o.Database, back, err = borrowPostgres(ctx, o.Database); err != nil {
+			return "", err
+		}
+		d.giveBack = append(d.giveBack, back)
+	}
+	if o.Redis != "" {
+		var back func(context.Context) error
+		prefix, back = borrowRedis(o.Redis)
+		d.giveBack = append(d.giveBack, back)
+	}
+	return prefix, nil
 }
 
 // listenAll binds app, gateway, SAML IdP, OpenID provider and private listener.
@@ -285,31 +307,36 @@ func (d *Demo) register() error {
 
 // Serve runs everything until ctx ends. ready is called once the people exist.
 func (d *Demo) Serve(ctx context.Context, ready func()) error {
-	defer d.cleanup()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
 	var err error
 	wg.Go(func() { err = d.Server.Serve(ctx) })
 	seedErr := d.scim.Seed(ctx)
-	if seedErr == nil && ready != nil {
+	switch {
+	case seedErr != nil:
+		if ctx.Err() != nil {
+			seedErr = nil // stopped while starting
+		}
+		cancel()
+	case ready != nil:
 		ready()
 	}
-	if seedErr != nil {
-		cancel()
-	}
 	wg.Wait()
-	if ctx.Err() != nil && errors.Is(seedErr, context.Canceled) {
-		seedErr = nil // stopped while starting
-	}
-	return errors.Join(err, seedErr)
+	return errors.Join(err, seedErr, d.cleanup())
 }
 
-func (d *Demo) cleanup() {
+// cleanup removes every trace.
+func (d *Demo) cleanup() error {
+	var errs []error
 	for _, s := range d.servers {
-		_ = s.srv.Close()
+		errs = append(errs, s.srv.Close())
 	}
 	if d.dir != "" {
-		_ = os.RemoveAll(d.dir)
+		errs = append(errs, os.RemoveAll(d.dir))
 	}
+	for _, back := range d.giveBack {
+		errs = append(errs, back(context.Background()))
+	}
+	return errors.Join(errs...)
 }

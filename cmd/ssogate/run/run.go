@@ -40,6 +40,9 @@ type Options struct {
 	// The Server closes them.
 	Listeners       []net.Listener
 	PrivateListener net.Listener
+	// RedisPrefix replaces the usual prefix of all Redis keys: for the demo, which
+	// removes everything under its own when it ends.
+	RedisPrefix string
 }
 
 // Server is a wired gateway. Make it with [New], run it with [Server.Serve].
@@ -66,6 +69,7 @@ type Server struct {
 	sweepers   []func(context.Context) error
 	closers    []func() error
 
+	redisPrefix     string
 	public, admin   *http.Server
 	listeners       []net.Listener
 	privateListener net.Listener
@@ -78,7 +82,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{
 		cfg: o.Config, log: o.Log, now: o.Now, registry: prometheus.NewRegistry(),
 		settings: &settings.Live{}, providers: map[string]sso.Provider{},
-		listeners: o.Listeners, privateListener: o.PrivateListener,
+		listeners: o.Listeners, privateListener: o.PrivateListener, redisPrefix: o.RedisPrefix,
 	}
 	if s.now == nil {
 		s.now = time.Now

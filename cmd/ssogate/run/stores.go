@@ -34,7 +34,7 @@ func (s *Server) openSessions(ctx context.Context) error {
 		return err
 	}
 	r, warnings, err := redis.Open(ctx, redis.Options{
-		URL: s.cfg.Redis.URL, Now: s.now, Budget: s.cfg.Limits.PendingSignIns, Metrics: metrics, Log: s.log,
+		URL: s.cfg.Redis.URL, Prefix: s.redisPrefix, Now: s.now, Budget: s.cfg.Limits.PendingSignIns, Metrics: metrics, Log: s.log,
 	})
 	if err != nil {
 		return err
