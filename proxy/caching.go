@@ -47,7 +47,8 @@ func keepPrivate(h http.Header) {
 		}
 	}
 	if !private {
-		kept = append(kept, "private")
+		// In front: an unterminated quote in what follows cannot swallow it.
+		kept = append([]string{"private"}, kept...)
 	}
 	h["Cache-Control"] = []string{strings.Join(kept, ", ")}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -284,15 +283,4 @@ func (s signedIn) RoundTrip(q *http.Request) (*http.Response, error) {
 		q.Header.Set("Cookie", cookieName+"=ana")
 	}
 	return s.next.RoundTrip(q)
-}
-
-func TestClassify(t *testing.T) {
-	var nerr net.Error = &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
-	for want, err := range map[upstream.Fault]error{
-		upstream.Unreachable: &url.Error{Err: nerr}, upstream.TooSlow: context.DeadlineExceeded, upstream.Canceled: context.Canceled, upstream.Broken: io.ErrUnexpectedEOF, upstream.Unknown: nil,
-	} {
-		if got := upstream.Classify(err); got != want {
-			t.Errorf("%v is %q, want %q", err, got, want)
-		}
-	}
 }

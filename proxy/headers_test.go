@@ -298,17 +298,17 @@ func TestK10NothingAuthenticatedIsSharedCacheable(t *testing.T) {
 		{[]string{"private"}, "private"},
 		{[]string{"no-store"}, "no-store"},
 		{[]string{"private, max-age=60"}, "private, max-age=60"},
-		{[]string{"max-age=60"}, "max-age=60, private"},
+		{[]string{"max-age=60"}, "private, max-age=60"},
 		{[]string{"public"}, "private"},
-		{[]string{"public, max-age=60"}, "max-age=60, private"},
-		{[]string{"PUBLIC , S-MaxAge=99, max-age=60, immutable"}, "max-age=60, immutable, private"},
+		{[]string{"public, max-age=60"}, "private, max-age=60"},
+		{[]string{"PUBLIC , S-MaxAge=99, max-age=60, immutable"}, "private, max-age=60, immutable"},
 		{[]string{"private", "public, s-maxage=60"}, "private"},
-		{[]string{`private="Set-Cookie", max-age=60`}, "max-age=60, private"},
-		{[]string{`no-cache="a, public", max-age=1`}, `no-cache="a, public", max-age=1, private`},
+		{[]string{`private="Set-Cookie", max-age=60`}, "private, max-age=60"},
+		{[]string{`no-cache="a, public", max-age=1`}, `private, no-cache="a, public", max-age=1`},
 		{[]string{"no-store, public"}, "no-store"},
-		{[]string{"no-cache"}, "no-cache, private"},
-		{[]string{`x="unterminated, public`}, `x="unterminated, public, private`},
-		{[]string{`x="esc\", public"`, ",,", "must-revalidate"}, `x="esc\", public", must-revalidate, private`},
+		{[]string{"no-cache"}, "private, no-cache"},
+		{[]string{`x="unterminated, public`}, `private, x="unterminated, public`},
+		{[]string{`x="esc\", public"`, ",,", "must-revalidate"}, `private, x="esc\", public", must-revalidate`},
 	} {
 		h := http.Header{}
 		if c.in != nil {
@@ -328,7 +328,7 @@ func TestK10NothingAuthenticatedIsSharedCacheable(t *testing.T) {
 		w.WriteHeader(200)
 	}
 	res := r.get("/account/x.css", as("ana"))
-	if cc := res.Header.Get("Cache-Control"); cc != "max-age=31536000, private" || res.Header.Get("CDN-Cache-Control")+res.Header.Get("Cloudflare-CDN-Cache-Control")+res.Header.Get("Surrogate-Control") != "" {
+	if cc := res.Header.Get("Cache-Control"); cc != "private, max-age=31536000" || res.Header.Get("CDN-Cache-Control")+res.Header.Get("Cloudflare-CDN-Cache-Control")+res.Header.Get("Surrogate-Control") != "" {
 		t.Errorf("a page under a style sheet's name: %v", res.Header)
 	}
 	if res := r.get("/public/x"); res.Header.Get("Cache-Control") != "public, max-age=31536000" {

@@ -98,6 +98,7 @@ func TestW02WebSocketOfARevokedSessionIsClosedWith1008(t *testing.T) {
 		go func() { closedWith(t, a, websocket.StatusPolicyViolation, "session ended"); close(closed) }()
 		start := time.Now()
 		r.live.Cut(context.Background(), endMember("m-ana", 4))
+		t.Logf("cut took %s", time.Since(start))
 		if took := time.Since(start); took > time.Second || r.inFlight() != 1 {
 			t.Errorf("took %s, %d left", took, r.inFlight())
 		}
@@ -235,6 +236,7 @@ func TestGuaranteeCutOffResetsAWebSocketThatDoesNotRead(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	start := time.Now()
 	r.live.Cut(context.Background(), endMember("m-ana", 4))
+	t.Logf("cut took %s", time.Since(start))
 	if took := time.Since(start); took > time.Second || r.inFlight() != 0 {
 		t.Errorf("took %s, %d left", took, r.inFlight())
 	}

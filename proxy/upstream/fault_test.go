@@ -1,0 +1,71 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+func TestFaultsAreNamed(t *testing.T) {
+	dialTimeout := &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
+	for _, c := range []struct {
+		why    string
+		err    error
+		want   Fault
+		status int
+	}{
+		{"a dial that timed out is an application that is down, not a slow one", fmt.Errorf("x: %w", dialTimeout), Unreachable, 502},
+		{"no such name", &net.DNSError{IsTimeout: true}, Unreachable, 502},
+		{"deadline", context.DeadlineExceeded, TooSlow, 504},
+		{"we or the client gave up", context.Canceled, Canceled, 502},
+		{"cut answer", io.ErrUnexpectedEOF, Broken, 502},
+		{"unknown words", errors.New("x"), Broken, 502},
+		{"no error", nil, Unknown, 502},
+	} {
+		if got := Classify(c.err); got != c.want || got.Status() != c.status {
+			t.Errorf("%s: %q %d, want %q %d", c.why, got, got.Status(), c.want, c.status)
+		}
+	}
+}
+
+// A listener that never accepts, with a full queue, is the case in which dialling hangs.
+func TestDialIsBounded(t *testing.T) {
+	tr := NewTransport(Options{Dial: 50 * time.Millisecond})
+	defer tr.CloseIdleConnections()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	// TLS to a peer that says nothing hangs in the handshake instead.
+	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://"+l.Addr().String()+"/", nil)
+	start := time.Now()
+	res, err := tr.RoundTrip(req)
+	if err == nil {
+		_ = res.Body.Close()
+		t.Fatal("answered")
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestTransportIgnoresTheEnvironmentsProxy(t *testing.T) {
+	if NewTransport(Options{}).Proxy != nil {
+		t.Error("HTTP_PROXY would see every signed-in request")
+	}
+}
+
+func TestBuffersTakeBackOnlyTheirOwn(t *testing.T) {
+	var b Buffers
+	b.Put(make([]byte, 3))
+	b.Put(nil)
+	if got := len(b.Get()); got != bufferSize {
+		t.Errorf("%d bytes", got)
+	}
+}
