@@ -110,7 +110,6 @@ type Attributes struct {
 	DisplayName []string `key:"display_name"`
 	GivenName   []string `key:"given_name"`
 	FamilyName  []string `key:"family_name"`
-	Groups      []string `key:"groups"`
 }
 
 // SCIM declares connections, each under a SAML provider declared above.

@@ -174,7 +174,6 @@ func (a Attributes) validate(fs *faults, at string) {
 		{"display_name", a.DisplayName},
 		{"given_name", a.GivenName},
 		{"family_name", a.FamilyName},
-		{"groups", a.Groups},
 	} {
 		for i, name := range l.list {
 			if name == "" || len(name) > 512 || strings.ContainsFunc(name, isControl) {

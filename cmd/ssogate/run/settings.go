@@ -48,7 +48,7 @@ func providerFrom(p config.Provider) (settings.Provider, error) {
 		OIDC: settings.OIDCProvider{Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: p.ClientSecret, Scopes: p.Scopes},
 		Attributes: settings.Attributes{
 			UserName: p.Attributes.UserName, Email: p.Attributes.Email, DisplayName: p.Attributes.DisplayName,
-			GivenName: p.Attributes.GivenName, FamilyName: p.Attributes.FamilyName, Groups: p.Attributes.Groups,
+			GivenName: p.Attributes.GivenName, FamilyName: p.Attributes.FamilyName,
 		},
 	}
 	if p.MetadataFile != "" {
