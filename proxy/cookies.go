@@ -94,7 +94,7 @@ func foldCookieName(name string) string {
 	return name
 }
 
-func notCookieName(r rune) bool { return r >= 0x80 || !cookieNameByte(byte(r)) }
+func notCookieName(r rune) bool { return r >= 0x80 || !cookieNameByte(byte(r)) } //nolint:gosec // below 0x80
 
 func cookieNameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.'

@@ -30,9 +30,14 @@ func TestTeamsDecideByRoute(t *testing.T) {
 		who, target string
 		want        int
 	}{
-		{"ben", "/admin", 200}, {"ben", "/admin/x", 200}, {"ben", "/", 200},
-		{"ana", "/", 200}, {"ana", "/adminx", 200},
-		{"ana", "/admin", 403}, {"ana", "/admin/", 403}, {"ana", "/admin/x?y", 403},
+		{"ben", "/admin", 200},
+		{"ben", "/admin/x", 200},
+		{"ben", "/", 200},
+		{"ana", "/", 200},
+		{"ana", "/adminx", 200},
+		{"ana", "/admin", 403},
+		{"ana", "/admin/", 403},
+		{"ana", "/admin/x?y", 403},
 	} {
 		r := newRig(t)
 		res := r.get(c.target, as(c.who), navigate)
@@ -212,10 +217,7 @@ func TestT06LimitsOnNumbers(t *testing.T) {
 	if res := r.get("/", as("ana"), "X-Long: "+strings.Repeat("a", 4000)); res.StatusCode != 200 {
 		t.Errorf("benign: %d", res.StatusCode)
 	}
-	many := make([]string, maxHeaderLines+1)
-	for i := range many {
-		many[i] = "X-A: b"
-	}
+	many := slices.Repeat([]string{"X-A: b"}, maxHeaderLines+1)
 	r.app.reset()
 	for name, res := range map[string]answerOf{
 		"many headers": r.get("/", append(many, as("ana"))...),

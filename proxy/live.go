@@ -278,6 +278,7 @@ func (l *Live) Shutdown(ctx context.Context, spread time.Duration) {
 			streams = append(streams, f)
 		}
 	}
+	//nolint:gosec // spreads reconnects; nobody gains by guessing the order
 	rand.Shuffle(len(streams), func(i, j int) { streams[i], streams[j] = streams[j], streams[i] })
 	for i := range streams {
 		if spread > 0 && i > 0 {

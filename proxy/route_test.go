@@ -51,10 +51,26 @@ func TestLongestPrefixAtASegmentBoundaryWins(t *testing.T) {
 		RouteSpec{Name: "only", Origins: []string{"http://b.example:8080"}, PathPrefix: "/x"},
 	)
 	for _, c := range []struct{ host, target, want string }{
-		{"a.example", "/", "root"}, {"a.example", "/a", "a"}, {"a.example", "/a/", "a"}, {"a.example", "/ab", "root"}, {"a.example", "/a/b", "ab"},
-		{"a.example", "/a/b/c/d", "ab"}, {"a.example", "/a/bc", "a"}, {"a.example:443", "/a/c", "a"}, {"a.example", "/caf%c3%a9/x", "café"}, {"a.example", "/x/a/b", "root"},
-		{"b.example:8080", "/x/y", "only"}, {"b.example:8080", "/", "none"}, {"b.example:8080", "/xy", "none"}, {"b.example", "/x", "no site"}, {"a.example:80", "/", "no site"},
-		{"a.example", "/A", "near"}, {"a.example", "/a/B/c", "near"}, {"a.example", "/a./b", "near"}, {"a.example", "/Other", "root"}, {"b.example:8080", "/X/y", "none"},
+		{"a.example", "/", "root"},
+		{"a.example", "/a", "a"},
+		{"a.example", "/a/", "a"},
+		{"a.example", "/ab", "root"},
+		{"a.example", "/a/b", "ab"},
+		{"a.example", "/a/b/c/d", "ab"},
+		{"a.example", "/a/bc", "a"},
+		{"a.example:443", "/a/c", "a"},
+		{"a.example", "/caf%c3%a9/x", "café"},
+		{"a.example", "/x/a/b", "root"},
+		{"b.example:8080", "/x/y", "only"},
+		{"b.example:8080", "/", "none"},
+		{"b.example:8080", "/xy", "none"},
+		{"b.example", "/x", "no site"},
+		{"a.example:80", "/", "no site"},
+		{"a.example", "/A", "near"},
+		{"a.example", "/a/B/c", "near"},
+		{"a.example", "/a./b", "near"},
+		{"a.example", "/Other", "root"},
+		{"b.example:8080", "/X/y", "none"},
 	} {
 		if got := found(t, r, c.host, c.target); got != c.want {
 			t.Errorf("%s%s goes to %s, want %s", c.host, c.target, got, c.want)

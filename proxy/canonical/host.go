@@ -18,7 +18,7 @@ func Host(raw string) (string, error) {
 	if raw == "" || len(raw) > maxHost {
 		return "", bad
 	}
-	name, port := raw, ""
+	port := ""
 	if raw[0] == '[' {
 		end := strings.IndexByte(raw, ']')
 		if end < 0 {
@@ -30,8 +30,9 @@ func Host(raw string) (string, error) {
 		if err != nil || !a.Is6() || a.Zone() != "" || a.String() != strings.ToLower(raw[1:end]) {
 			return "", bad
 		}
-		name, port = raw[:end+1], raw[end+1:]
+		port = raw[end+1:]
 	} else {
+		name := raw
 		if i := strings.IndexByte(raw, ':'); i >= 0 {
 			name, port = raw[:i], raw[i:]
 		}

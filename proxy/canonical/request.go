@@ -52,7 +52,7 @@ const (
 )
 
 // Refusal is the error of [Parse] and [ParseTarget]: an answer, not a fault.
-type Refusal struct {
+type Refusal struct { //nolint:errname // an answer, named like member.Refusal
 	Status int // 400, 405 or 414
 	Reason Reason
 }
