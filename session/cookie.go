@@ -148,7 +148,7 @@ func (c *Cookies) seal(d Door, purpose, host, token string) (string, error) {
 }
 
 func (c *Cookies) set(w http.ResponseWriter, d Door, purpose, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // G124: Secure is off only where Secure cookies cannot work, see NewCookies
 		Name: c.name(d, purpose), Value: value, Path: "/", MaxAge: maxAge,
 		Secure: c.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})

@@ -263,11 +263,10 @@ func (c *Cutoff) deleteSessions(ctx context.Context, r member.Revocation) error 
 		_, err := c.store.DeleteMember(ctx, member.ID(r.Target), r.Epoch)
 		return err
 	case member.ScopeSession:
-		h, err := secret.ParseHash(r.Target)
-		if err != nil {
-			return nil // a row we cannot read names no session we could delete
+		if h, err := secret.ParseHash(r.Target); err == nil { // else it names no session we could delete
+			return c.store.Delete(ctx, h)
 		}
-		return c.store.Delete(ctx, h)
+		return nil
 	default:
 		return nil
 	}

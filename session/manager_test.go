@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 )
@@ -381,8 +380,10 @@ func TestCookieKeyRotation(t *testing.T) {
 		return r
 	}
 	manager := func(c *session.Cookies) *session.Manager {
-		m, err := session.NewManager(session.ManagerOptions{Store: w.store, Directory: w.dir, Cookies: c, Cutoff: w.cutoff, Now: w.clock.Now,
-			Limits: session.Limits{Idle: time.Hour, Absolute: time.Hour}, ProviderActive: func(string) bool { return true }})
+		m, err := session.NewManager(session.ManagerOptions{
+			Store: w.store, Directory: w.dir, Cookies: c, Cutoff: w.cutoff, Now: w.clock.Now,
+			Limits: session.Limits{Idle: time.Hour, Absolute: time.Hour}, ProviderActive: func(string) bool { return true },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -454,7 +455,7 @@ func TestUseIsWrittenBackWithoutMovingTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.m.RunTouches(closed(t), discard())
-	got, err := w.store.Get(t.Context(), secret.Hash(rec.Hash))
+	got, err := w.store.Get(t.Context(), rec.Hash)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func (f *Flow) start(w http.ResponseWriter, r *http.Request, o outcome, m member
 		f.unavailable(w, r, err)
 		return
 	}
-	f.signins.WithLabelValues(rec.Provider, "ok").Inc()
+	f.results.WithLabelValues(rec.Provider, "ok").Inc()
 	web.Annotate(ctx, "member", string(m.ID))
 	f.handoff(w, r, o.Login, id, form)
 }

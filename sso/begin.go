@@ -186,7 +186,7 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider
 	}
 	l.Binding, l.Provider = b.String(), p.Info().ID
 	if l.Start, err = p.Begin(ctx, l); err != nil {
-		f.signins.WithLabelValues(l.Provider, "error").Inc()
+		f.results.WithLabelValues(l.Provider, "error").Inc()
 		f.Log.ErrorContext(ctx, "identity provider cannot be used", "request", web.RequestID(ctx), "provider", l.Provider, "err", err)
 		web.Annotate(ctx, "reason", "idp_unreachable")
 		f.page(w, r, f.again(http.StatusBadGateway, p.Info().Name+" cannot be reached",
@@ -199,7 +199,7 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, r, l.Start.URL, http.StatusFound)
+	http.Redirect(w, r, l.Start.URL, http.StatusFound) //nolint:gosec // G710: made by the provider from its own metadata
 }
 
 // mayBounce lets a browser be sent to the IdP by itself once in a while for an

@@ -116,7 +116,7 @@ func (f *Flow) moveOn(w http.ResponseWriter, r *http.Request, u string) {
 func (f *Flow) refuseVerify(w http.ResponseWriter, r *http.Request, id string, err error) {
 	var v *VerifyError
 	if !errors.As(err, &v) {
-		f.signins.WithLabelValues(id, "error").Inc()
+		f.results.WithLabelValues(id, "error").Inc()
 		f.Log.ErrorContext(r.Context(), "sign-in could not be verified", "request", web.RequestID(r.Context()), "provider", id, "err", err)
 		web.Annotate(r.Context(), "reason", "idp_unreachable")
 		f.page(w, r, f.again(http.StatusBadGateway, "Your identity provider did not answer",

@@ -51,7 +51,7 @@ type Options struct {
 type Flow struct {
 	Options
 	cookies *session.Cookies
-	signins *prometheus.CounterVec
+	results *prometheus.CounterVec
 }
 
 // New makes a Flow.
@@ -63,10 +63,10 @@ func New(o Options) (*Flow, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	f := &Flow{Options: o, cookies: o.Sessions.Cookies(), signins: prometheus.NewCounterVec(
+	f := &Flow{Options: o, cookies: o.Sessions.Cookies(), results: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "signins_total", Help: "Sign-ins by provider and result."}, []string{"provider", "result"})}
 	if o.Registry != nil {
-		o.Registry.MustRegister(f.signins)
+		o.Registry.MustRegister(f.results)
 	}
 	return f, nil
 }
@@ -153,7 +153,7 @@ func (f *Flow) storeFailed(w http.ResponseWriter, r *http.Request, err error) {
 // refuse ends a sign-in: a plain page, an audit event with the reason, and no
 // detail of why for whoever holds the browser (row D of the threat table).
 func (f *Flow) refuse(w http.ResponseWriter, r *http.Request, provider, reason string, cause error, p web.Page) {
-	f.signins.WithLabelValues(provider, "refused").Inc()
+	f.results.WithLabelValues(provider, "refused").Inc()
 	web.Annotate(r.Context(), "reason", reason)
 	f.Log.WarnContext(r.Context(), "sign-in refused", "request", web.RequestID(r.Context()), "provider", provider, "reason", reason, "err", cause)
 	e := f.event(r, "signin.refused", audit.Denied, provider, reason)

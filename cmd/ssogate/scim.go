@@ -74,6 +74,9 @@ func newTokenCreate(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "Make a bearer token and print it once",
+		Long: `Make a bearer token for the identity provider's provisioning client. The token
+goes to standard output, only now; ssogate keeps its hash. The SCIM base URL to
+paste beside it goes to standard error.`,
 		Example: `  ssogate scim token create --provider okta --name "Okta production"
   ssogate scim token create --name 2027 --expires 8760h`,
 		Args: noArgs,
@@ -113,8 +116,11 @@ func newTokenCreate(a *app) *cobra.Command {
 func newTokenList(a *app) *cobra.Command {
 	var path, provider string
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List tokens: never the tokens themselves",
+		Use:   "list",
+		Short: "List tokens: never the tokens themselves",
+		Long: `List the tokens made with "create": id, name, who made each, when it expires,
+and when and from where it was last used. Tokens declared in the config file are
+not listed; they live there.`,
 		Example: `  ssogate scim token list`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -156,8 +162,10 @@ func printTokens(w io.Writer, list []scim.StoredToken) {
 func newTokenRevoke(a *app) *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
-		Use:     "revoke ID",
-		Short:   "Revoke a token at once",
+		Use:   "revoke ID",
+		Short: "Revoke a token at once",
+		Long: `Revoke a token: the next request that carries it is refused. The identity
+provider's connection goes on with any other token it holds.`,
 		Example: `  ssogate scim token revoke tok_3f2a`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {

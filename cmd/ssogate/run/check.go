@@ -150,9 +150,10 @@ func (c *check) openStreams(ctx context.Context) error {
 	for _, k := range c.anaB.Jar().Cookies(u) {
 		cookies = append(cookies, k.Name+"="+k.Value)
 	}
-	c.ws, _, err = websocket.Dial(ctx, "ws://"+u.Host+"/ws", &websocket.DialOptions{
-		HTTPHeader: http.Header{"Cookie": {strings.Join(cookies, "; ")}, "Origin": {c.d.Facts.App}},
-	})
+	c.ws, _, err = websocket.Dial( //nolint:bodyclose // Dial closes it or hands it to the connection
+		ctx, "ws://"+u.Host+"/ws", &websocket.DialOptions{
+			HTTPHeader: http.Header{"Cookie": {strings.Join(cookies, "; ")}, "Origin": {c.d.Facts.App}},
+		})
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (c *check) openStreams(ctx context.Context) error {
 		return fmt.Errorf("no tick on the WebSocket: %w", err)
 	}
 	// The stream must outlive this step.
-	resp, err := c.api(context.WithoutCancel(ctx), c.anaB, "/events")
+	resp, err := c.api(context.WithoutCancel(ctx), c.anaB, "/events") //nolint:bodyclose // kept open; close ends it
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package run
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -18,7 +18,7 @@ import (
 func (s *Server) private() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "ok")
+		_, _ = io.WriteString(w, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
@@ -27,7 +27,7 @@ func (s *Server) private() http.Handler {
 		code, lines := s.ready(ctx)
 		w.WriteHeader(code)
 		for _, l := range lines {
-			fmt.Fprintln(w, l)
+			_, _ = io.WriteString(w, l+"\n")
 		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
