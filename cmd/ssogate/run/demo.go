@@ -136,23 +136,6 @@ func NewDemo(ctx context.Context, o DemoOptions) (_ *Demo, err error) {
 	return d, nil
 }
 
-// borrow keeps the demo apart in servers that are not its own.
-func (d *Demo) borrow(ctx context.Context, o *DemoOptions) (prefix string, err error) {
-	if o.Database != "" {
-		var back func(context.Context) error
-		if o.Database, back, err = borrowPostgres(ctx, o.Database); err != nil {
-			return "", err
-		}
-		d.giveBack = append(d.giveBack, back)
-	}
-	if o.Redis != "" {
-		var back func(context.Context) error
-		prefix, back = borrowRedis(o.Redis)
-		d.giveBack = append(d.giveBack, back)
-	}
-	return prefix, nil
-}
-
 // listenAll binds app, gateway, SAML IdP, OpenID provider and private listener.
 func listenAll(ctx context.Context, port int) ([]net.Listener, error) {
 	var ls []net.Listener
