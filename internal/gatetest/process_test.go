@@ -598,4 +598,3 @@ func verifyChain(t *testing.T, path string) {
 		t.Fatalf("audit chain: %d events, %v", n, err)
 	}
 }
-

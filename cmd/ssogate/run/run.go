@@ -306,7 +306,9 @@ func (s *Server) makeHandlers(context.Context) error {
 	})
 	s.public = &http.Server{
 		Handler: handler, ConnContext: proxy.ConnContext, MaxHeaderBytes: s.cfg.Limits.HeaderBytes, ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// OPTIONS * has no path to decide about; net/http would say 200 to it, past gate and log.
+		DisableGeneralOptionsHandler: true,
+		IdleTimeout:                  2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.admin = &http.Server{Handler: s.private(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
 	return nil
