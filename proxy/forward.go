@@ -83,7 +83,7 @@ func modifyResponse(res *http.Response) error {
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		if !x.webSocket || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
-			return errUnasked // ReverseProxy would tunnel a bare 101
+			return errUnasked // a tunnel only where one was asked for and decided about
 		}
 		return x.stillStreams()
 	case isEventStream(res.Header):

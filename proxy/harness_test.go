@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
@@ -174,6 +176,7 @@ type rig struct {
 	server   *httptest.Server
 	addr     string
 	log      *lockedBuffer
+	registry *prometheus.Registry
 }
 
 type lockedBuffer struct {
@@ -251,6 +254,8 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 		},
 		stale: map[*session.Principal]bool{},
 	}
+	r.registry = prometheus.NewRegistry()
+	c.live.Metrics = r.registry
 	if r.live, err = NewLive(c.live); err != nil {
 		t.Fatal(err)
 	}

@@ -99,6 +99,7 @@ func TestW02WebSocketOfARevokedSessionIsClosedWith1008(t *testing.T) {
 		start := time.Now()
 		r.live.Cut(context.Background(), endMember("m-ana", 4))
 		t.Logf("cut took %s", time.Since(start))
+		r.notForced()
 		if took := time.Since(start); took > time.Second || r.inFlight() != 1 {
 			t.Errorf("took %s, %d left", took, r.inFlight())
 		}
@@ -237,6 +238,7 @@ func TestGuaranteeCutOffResetsAWebSocketThatDoesNotRead(t *testing.T) {
 	start := time.Now()
 	r.live.Cut(context.Background(), endMember("m-ana", 4))
 	t.Logf("cut took %s", time.Since(start))
+	r.notForced()
 	if took := time.Since(start); took > time.Second || r.inFlight() != 0 {
 		t.Errorf("took %s, %d left", took, r.inFlight())
 	}
@@ -281,4 +283,26 @@ func TestW03ManyWebSocketsOfOneMember(t *testing.T) {
 	}
 	roundTrip(t, bens[0], "still here")
 	roundTrip(t, bens[99], "still here")
+}
+
+// What a client sends after it was cut off is read and dropped, so that its
+// answer to the close frame is not a reset, and reaches nobody.
+func TestClosingTunnelDropsWhatTheClientSends(t *testing.T) {
+	server, client := net.Pipe()
+	tun := newTunnel(server, bufio.NewReader(strings.NewReader("")))
+	go func() {
+		_, _ = io.WriteString(client, "before")
+		tun.closing.Store(true)
+		_, _ = io.WriteString(client, "late")
+		_ = client.Close()
+	}()
+	var got strings.Builder
+	if _, err := io.Copy(&got, tun); err != nil || !strings.HasPrefix("before", got.String()) {
+		t.Errorf("%q passed on, %v", got.String(), err)
+	}
+	select {
+	case <-tun.drained:
+	default:
+		t.Error("the end of the client's side was not noted")
+	}
 }
