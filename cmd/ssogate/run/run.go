@@ -353,3 +353,6 @@ func (s *Server) Addr() net.Addr { return s.listeners[0].Addr() }
 
 // PrivateAddr is the address of the private listener.
 func (s *Server) PrivateAddr() net.Addr { return s.privateListener.Addr() }
+
+// Settings are the live settings, which may be replaced while it runs.
+func (s *Server) Settings() *settings.Live { return s.settings }
