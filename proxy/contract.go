@@ -10,7 +10,8 @@ import (
 // Sessions admits requests. *session.Manager is the real one.
 type Sessions interface {
 	// Admit reads the app origin's session cookie from r and answers who it is.
-	// Errors: see session.ErrNoCookie and its neighbours; others are 503.
+	// Errors: see session.ErrNoCookie and its neighbours; others are 503. It must
+	// also answer while a revocation is being applied: [Live.Cut] asks it then.
 	Admit(ctx context.Context, r *http.Request) (*session.Principal, error)
 	// Still re-checks a principal after it was registered (C10): false means a
 	// revocation was applied since it was read.
@@ -49,12 +50,4 @@ type Decision struct {
 	Verdict Verdict
 	Rule    string // which route and rule decided, e.g. "reports: teams"
 	Reason  string // machine word, e.g. "team_missing"
-}
-
-// Readmitter is implemented by a [Sessions] that can answer while the
-// revocation numbered seq is being applied: what it answers was read after that
-// row was committed, although the node has not yet acknowledged it. Without it
-// [Live.Cut] asks Admit, and streams for which Admit cannot answer are closed.
-type Readmitter interface {
-	Readmit(ctx context.Context, r *http.Request, seq int64) (*session.Principal, error)
 }

@@ -42,9 +42,9 @@ type flight struct {
 	w       http.ResponseWriter
 	conn    net.Conn // the client's connection where it serves this request alone (HTTP/1), or nil
 	cancel  context.CancelCauseFunc
-	recheck func(ctx context.Context, seq int64) answer // nil on a public path
-	ask     string                                      // flights with the same session and ask share an answer
-	links   [2]link                                     // guarded by live.mu
+	recheck func(ctx context.Context) answer // nil on a public path
+	ask     string                           // flights with the same session and ask share an answer
+	links   [2]link                          // guarded by live.mu
 
 	mu     sync.Mutex
 	cause  *cutError
@@ -203,7 +203,7 @@ const maxAsking = 8
 // refused keeps the flights whose route now refuses their person. One question
 // is put per session and route. Where it cannot be answered, streams count as
 // refused (nothing would ever ask again), other requests may finish.
-func refused(ctx context.Context, fs []*flight, seq int64) []*flight {
+func refused(ctx context.Context, fs []*flight) []*flight {
 	type question struct {
 		session [32]byte
 		ask     string
@@ -225,7 +225,7 @@ func refused(ctx context.Context, fs []*flight, seq int64) []*flight {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			if f.recheck != nil {
-				answers[i] = f.recheck(ctx, seq)
+				answers[i] = f.recheck(ctx)
 			}
 		})
 	}

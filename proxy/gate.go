@@ -221,7 +221,7 @@ func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
 	}
 	if x.p != nil {
 		f.ask = x.rt.name + " " + x.rt.site.host
-		f.recheck = func(ctx context.Context, seq int64) answer { return x.g.ask(ctx, r, x.q, seq) }
+		f.recheck = func(ctx context.Context) answer { return x.g.ask(ctx, r, x.q) }
 	}
 	if x.webSocket && f.live.draining.Load() {
 		cancel(nil)
@@ -242,16 +242,10 @@ func (x *exchange) leave() {
 }
 
 // ask decides anew about a running exchange, with today's routes.
-func (g *Gate) ask(ctx context.Context, r *http.Request, q canonical.Request, seq int64) answer {
+func (g *Gate) ask(ctx context.Context, r *http.Request, q canonical.Request) answer {
 	// The request's own context may be ending; r is read only.
 	r = r.WithContext(ctx)
-	var p *session.Principal
-	var err error
-	if again, ok := g.o.Sessions.(Readmitter); ok {
-		p, err = again.Readmit(ctx, r, seq)
-	} else {
-		p, err = g.o.Sessions.Admit(ctx, r)
-	}
+	p, err := g.o.Sessions.Admit(ctx, r)
 	st := g.routes.Load().sites[q.Host]
 	if st == nil {
 		return denied

@@ -150,7 +150,7 @@ func (l *Live) Cut(ctx context.Context, r member.Revocation) {
 	fs := l.concerned(r)
 	why := &cutError{code: closePolicy, text: "session ended", reason: "revoked"}
 	if r.Kind == member.Recheck {
-		fs = refused(ctx, fs, r.Seq)
+		fs = refused(ctx, fs)
 		why = &cutError{code: closePolicy, text: "no longer allowed here", reason: "recheck"}
 	}
 	l.end(ctx, fs, why)

@@ -300,30 +300,6 @@ func TestRecheckWithoutAnAnswerClosesStreams(t *testing.T) {
 	ended(t, s)
 }
 
-// readmitting answers rechecks by row number.
-type readmitting struct {
-	*fakeSessions
-	seqs []int64
-}
-
-func (s *readmitting) Readmit(ctx context.Context, r *http.Request, seq int64) (*session.Principal, error) {
-	s.seqs = append(s.seqs, seq)
-	return s.Admit(ctx, r)
-}
-
-func TestRecheckPrefersReadmit(t *testing.T) {
-	r := newRig(t)
-	again := &readmitting{fakeSessions: r.sessions}
-	r.gate.o.Sessions = again
-	var open atomic.Int32
-	r.app.handler = streaming(&open, nil)
-	openStream(t, r, "ana")
-	r.live.Cut(context.Background(), member.Revocation{Seq: 41, Kind: member.Recheck, Scope: member.ScopeAll})
-	if len(again.seqs) != 1 || again.seqs[0] != 41 || open.Load() != 1 {
-		t.Errorf("%v, %d open", again.seqs, open.Load())
-	}
-}
-
 func TestRecheckUsesTodaysRoutes(t *testing.T) {
 	r := newRig(t)
 	var open atomic.Int32
