@@ -8,11 +8,11 @@ ARGS ?=
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt fuzz
+.PHONY: help demo test build lint fmt fuzz bench screenshots
 
 help: ## Say what can be made
 	@echo "make TARGET, where TARGET is one of:"
-	@sed -n 's/^\([a-z][a-z]*\):.*## /  \1	/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z][a-z]*\):.*## /  \1	/p' Makefile | expand -t 16
 
 demo: ## Run the whole story on this machine, offline: gateway, sample app, identity providers
 	@sh internal/tools/demo.sh $(ARGS)
@@ -32,3 +32,9 @@ fmt: ## Format the Go files
 
 fuzz: ## Run every fuzz target for FUZZTIME (20s) each
 	@sh internal/tools/fuzz.sh $(FUZZTIME)
+
+bench: ## Measure the stores and the gate; ratios of one run mean something, times do not
+	go test -run '^$$' -bench . -benchmem ./bench/... ./proxy ./session
+
+screenshots: ## Make the pictures in docs/screenshots anew, with Chromium
+	SSOGATE_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run 'TestBrowserFollows|TestBrowserThatBlocks' ./internal/gatetest

@@ -21,7 +21,7 @@ var errDown = errors.New("store is down")
 
 // world is a Manager with parts that can be made to fail, slow down or change.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	clock   *clock.Manual
 	store   *sessiontest.Fake
 	dir     *directory
@@ -33,7 +33,7 @@ type world struct {
 	stop    func()
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock.Manual{}, streams: &streams{}}
 	w.store = sessiontest.NewFake(w.clock.Now)
@@ -269,7 +269,7 @@ func closed(t *testing.T) context.Context {
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // eventually polls what only real time can bring about (a lease on CLOCK_BOOTTIME).
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for range 1000 {
 		if ok() {
