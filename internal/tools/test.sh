@@ -47,10 +47,11 @@ servers() {
 	[ -n "${want%% }" ] || return 0
 	echo "not installed: $want"
 	have apt-get || return 0
-	export DEBIAN_FRONTEND=noninteractive
-	# A started daemon would take the port of the operator's own; tests start theirs.
+	as_root timeout 120 apt-get update -qq
+	# Also with yesterday's lists, when today's cannot be had. RUNLEVEL keeps the
+	# daemons from starting: they would take the operator's own ports.
 	# shellcheck disable=SC2086 # a list of words on purpose
-	as_root timeout 120 apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 		timeout 600 apt-get install -y -qq --no-install-recommends $want >/dev/null
 	return 0
 }
