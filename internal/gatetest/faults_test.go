@@ -386,3 +386,5 @@ func TestApplicationDownIsSaidWithinThreeSeconds(t *testing.T) {
 		})
 	}
 }
+
+func jsonInto(body string, v any) error { return json.Unmarshal([]byte(body), v) }
