@@ -14,7 +14,7 @@ const (
 	statusSuccess       = "urn:oasis:names:tc:SAML:2.0:status:Success"
 	statusAuthnFailed   = "urn:oasis:names:tc:SAML:2.0:status:AuthnFailed"
 	statusRequestDenied = "urn:oasis:names:tc:SAML:2.0:status:RequestDenied"
-	methodBearer        = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+	methodBearer        = "urn:oasis:names:tc:SAML:2.0:cm:bearer" //nolint:gosec // a method's name, no credential
 	formatEntity        = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
 	formatTransient     = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 	formatEncrypted     = "urn:oasis:names:tc:SAML:2.0:nameid-format:encrypted"

@@ -2,6 +2,7 @@ package saml
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -112,9 +113,8 @@ func TestPanicIsARefusalAndIsCounted(t *testing.T) {
 	p := &Provider{}
 	call := func() (err error) {
 		defer p.recovered(&err)
-		var none *idp
-		_ = none.entityID
-		return nil
+		none := make([]string, len(p.names.Email))
+		return errors.New(none[0])
 	}
 	err := call()
 	if Reason(err) != "panic" || p.Health().Panics != 1 {

@@ -53,7 +53,7 @@ func text(el *etree.Element) (string, error) {
 type slot struct {
 	ns, tag  string
 	min, max int
-	loose    bool // may be mixed in any order with neighbouring loose slots
+	loose    bool // may be mixed in any order with the loose slots next to it
 }
 
 // content are the children of an element, by slot index.

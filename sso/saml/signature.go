@@ -30,7 +30,7 @@ func (v verifier) verify(el, sig *etree.Element) (*etree.Element, error) {
 	if err := checkSignature(sig, attr(el, "ID"), v.allowSHA1); err != nil {
 		return nil, err
 	}
-	var last error = refuse("trust", "the provider has no signing certificate")
+	last := refuse("trust", "the provider has no signing certificate")
 	for _, cert := range v.candidates(sig) {
 		verified, err := v.try(el, sig, cert)
 		if err == nil {

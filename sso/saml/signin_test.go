@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -75,7 +76,10 @@ func TestCrewjamAgrees(t *testing.T) {
 		raw, err := base64.StdEncoding.DecodeString(response)
 		f.ok(err)
 		if a, err := sp.ParseXMLResponse(raw, []string{l.Start.RequestID}, *acs); err != nil {
-			t.Errorf("signed both %v: %v", both, err.(*crewjam.InvalidResponseError).PrivateErr)
+			if why, ok := errors.AsType[*crewjam.InvalidResponseError](err); ok {
+				err = why.PrivateErr
+			}
+			t.Errorf("signed both %v: %v", both, err)
 		} else if a.Subject.NameID.Value != "alice" {
 			t.Errorf("crewjam reads %q", a.Subject.NameID.Value)
 		}
