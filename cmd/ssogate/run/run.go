@@ -30,6 +30,9 @@ import (
 	"github.com/ssogate/ssogate/store/sql"
 )
 
+// gatewayRead bounds reading one request to the gateway's own origin.
+const gatewayRead = time.Minute
+
 // Options of [New]. Config and Log are required.
 type Options struct {
 	Config *config.Config // loaded and validated
@@ -252,23 +255,69 @@ func (s *Server) makeGate(context.Context) (err error) {
 }
 
 func (s *Server) makeHandlers(context.Context) error {
-	c, err := console.New(console.Options{Sessions: s.manager, Live: s.settings, Log: s.log})
+	gateway, err := s.gatewayHandler()
 	if err != nil {
 		return err
+	}
+	metrics, err := web.NewMetrics(s.registry)
+	if err != nil {
+		return err
+	}
+	o := web.Options{Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Now: s.now, Metrics: metrics}
+	for _, t := range s.cfg.TrustedProxies {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			return fmt.Errorf("trusted_proxies: %w", err)
+		}
+		o.Trusted = append(o.Trusted, p)
+	}
+	host := strings.ToLower(s.cfg.URL[strings.Index(s.cfg.URL, "://")+3:])
+	o.Kind = func(r *http.Request) string {
+		switch {
+		case !strings.EqualFold(r.Host, host):
+			return "app"
+		case strings.HasPrefix(r.URL.Path, scim.Mount):
+			return "scim"
+		default:
+			return "gateway"
+		}
+	}
+	quiet := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug) // what net/http says of broken clients
+	s.public = &http.Server{
+		Handler: web.Handler(byHost(host, gateway, s.gate), o), ConnContext: proxy.ConnContext,
+		// OPTIONS * has no path to decide about; net/http would say 200 to it, past gate and log.
+		DisableGeneralOptionsHandler: true,
+		MaxHeaderBytes:               s.cfg.Limits.HeaderBytes, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,
+	}
+	s.admin = &http.Server{
+		Handler: s.private(), MaxHeaderBytes: 16 << 10, ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, ErrorLog: quiet,
+	}
+	return nil
+}
+
+// gatewayHandler is everything on the gateway's own origin.
+func (s *Server) gatewayHandler() (http.Handler, error) {
+	c, err := console.New(console.Options{Sessions: s.manager, Live: s.settings, Log: s.log})
+	if err != nil {
+		return nil, err
 	}
 	provisioning, err := scim.New(scim.Options{
 		BaseURL: s.cfg.URL, Org: s.cfg.Organization.Slug, Members: s.directory, Teams: s.directory, Searcher: s.db, Tokens: s.db,
 		Live: s.settings, Audit: s.db, Now: s.now, Log: s.log, Metrics: s.registry,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pages := http.NewServeMux()
 	pages.Handle("/static/", c.Static())
 	pages.Handle("/me", c.Me())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
 	pages.Handle("/", s.flow.Gateway())
-	gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Our own pages and SCIM take small bodies: a client that dribbles one (T05)
+		// holds a connection for a minute, not for ever. App origins stream as they like.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(gatewayRead))
 		// Not through the mux: it would answer "//Users" with a redirect, and an
 		// identity provider's POST would arrive as a GET.
 		if strings.HasPrefix(r.URL.Path, scim.Mount) {
@@ -276,42 +325,7 @@ func (s *Server) makeHandlers(context.Context) error {
 			return
 		}
 		pages.ServeHTTP(w, r)
-	})
-
-	var trusted []netip.Prefix
-	for _, t := range s.cfg.TrustedProxies {
-		p, err := netip.ParsePrefix(t)
-		if err != nil {
-			return fmt.Errorf("trusted_proxies: %w", err)
-		}
-		trusted = append(trusted, p)
-	}
-	metrics, err := web.NewMetrics(s.registry)
-	if err != nil {
-		return err
-	}
-	host := strings.ToLower(s.cfg.URL[strings.Index(s.cfg.URL, "://")+3:])
-	handler := web.Handler(byHost(host, gateway, s.gate), web.Options{
-		Trusted: trusted, Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Now: s.now, Metrics: metrics,
-		Kind: func(r *http.Request) string {
-			switch {
-			case !strings.EqualFold(r.Host, host):
-				return "app"
-			case strings.HasPrefix(r.URL.Path, "/api/"):
-				return "scim"
-			default:
-				return "gateway"
-			}
-		},
-	})
-	s.public = &http.Server{
-		Handler: handler, ConnContext: proxy.ConnContext, MaxHeaderBytes: s.cfg.Limits.HeaderBytes, ReadHeaderTimeout: 10 * time.Second,
-		// OPTIONS * has no path to decide about; net/http would say 200 to it, past gate and log.
-		DisableGeneralOptionsHandler: true,
-		IdleTimeout:                  2 * time.Minute, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	s.admin = &http.Server{Handler: s.private(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
-	return nil
+	}), nil
 }
 
 // byHost gives the gateway origin its own handler and everything else to the
