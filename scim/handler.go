@@ -25,7 +25,7 @@ import (
 // Mount is the path under which the handler answers: Mount + slug + "/scim/v2/...".
 const Mount = "/api/0/organizations/"
 
-// Limits of one request and one connection (scim-clients section 4).
+// Limits of one request and one connection.
 const (
 	MaxBody        = 16 << 20 // bytes
 	HandlingTime   = 30 * time.Second

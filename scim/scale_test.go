@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// TestBigMembershipPatch changes 10,000 members in one request (scim-clients
-// section 4 promises under 2 s on ordinary hardware; the bound here is generous
+// TestBigMembershipPatch changes bigGroup members in one request (the
+// promise for 10,000 is under 2 s on ordinary hardware; the bound here is generous
 // so that a busy CI machine does not fail, and still tells a quadratic path).
 func TestBigMembershipPatch(t *testing.T) {
 	s := newServer(t)
-	const many = 10_000
+	const many = bigGroup
 	ids := s.seed(many)
 	group := s.createGroup("All")
 	within(t, 10*time.Second, func() {

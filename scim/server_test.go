@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -243,27 +244,30 @@ func (s *server) members(group string) []string {
 	return ids
 }
 
-// seed inserts members directly, in one transaction.
+// seed inserts members directly, a few hundred to a transaction: the store ends
+// one that takes too long.
 func (s *server) seed(n int) []string {
 	s.t.Helper()
-	ids := make([]string, 0, n)
-	err := s.db.Update(s.t.Context(), func(tx member.Tx) error {
-		ids = ids[:0]
-		for i := range n {
-			id := "seed" + itoa(i)
-			m := member.Member{
-				ID: member.ID(id), UserName: id, DisplayName: id, Role: member.RoleMember, Source: member.SourceSCIM, Wish: true,
-				Epoch: 1, Version: 1, Connection: "okta", Created: s.now.Now(), Modified: s.now.Now(),
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = "seed" + itoa(i)
+	}
+	for batch := range slices.Chunk(ids, 500) {
+		err := s.db.Update(s.t.Context(), func(tx member.Tx) error {
+			for _, id := range batch {
+				m := member.Member{
+					ID: member.ID(id), UserName: id, DisplayName: id, Role: member.RoleMember, Source: member.SourceSCIM, Wish: true,
+					Epoch: 1, Version: 1, Connection: "okta", Created: s.now.Now(), Modified: s.now.Now(),
+				}
+				if err := tx.InsertMember(m); err != nil {
+					return err
+				}
 			}
-			if err := tx.InsertMember(m); err != nil {
-				return err
-			}
-			ids = append(ids, id)
+			return nil
+		})
+		if err != nil {
+			s.t.Fatal(err)
 		}
-		return nil
-	})
-	if err != nil {
-		s.t.Fatal(err)
 	}
 	return ids
 }

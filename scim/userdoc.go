@@ -61,7 +61,7 @@ func setText(m map[string]any, key, v string) {
 
 // storeUser writes a validated tree back into a member. An absent `active`
 // keeps what is stored, whether a PUT left it out or a PATCH removed it: a flag
-// that opens the gate must not flip by omission (scim-clients 3.3). password is
+// that opens the gate must not flip by omission. password is
 // dropped here and exists nowhere else.
 func storeUser(m *member.Member, tree map[string]any) error {
 	m.UserName = text(tree["userName"])

@@ -50,7 +50,7 @@ func ops(list ...string) string {
 	return `{"schemas":["` + client.PatchURN + `"],"Operations":[` + strings.Join(list, ",") + `]}`
 }
 
-// TestToleranceOfPatches has one case or more per rule of scim-clients 2.5. The
+// TestToleranceOfPatches has one case or more per tolerance rule of doc.go. The
 // strict profile must refuse or ignore what only a rule makes acceptable.
 func TestToleranceOfPatches(t *testing.T) {
 	for _, tc := range []struct {

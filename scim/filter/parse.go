@@ -8,7 +8,7 @@ type Mode int
 // Modes. The zero value is the RFC's grammar.
 const (
 	Strict Mode = iota
-	// Lenient adds what IdPs are known to send (scim-clients T12): unquoted
+	// Lenient adds what IdPs are known to send (rule T12 of scim/client): unquoted
 	// words as values and a sub-attribute after a value filter
 	// (`emails[type eq "work"].value eq "x"`, Microsoft Entra's matching query).
 	Lenient

@@ -31,7 +31,7 @@ type Operation struct {
 // Options are the two places where the RFC's answer breaks known clients.
 type Options struct {
 	// CreateMissing builds the element that a value filter did not find, when
-	// the filter is a conjunction of eq (scim-clients T7): Entra sets
+	// the filter is a conjunction of eq (rule T7 of scim/client): Entra sets
 	// `emails[type eq "work"].value` on users that have no such e-mail. The
 	// RFC's answer is noTarget.
 	CreateMissing bool
