@@ -284,14 +284,22 @@ func TestPlainHTTPOnlyToAllowedHosts(t *testing.T) {
 	}
 }
 
+// TestProxyEnvironmentIsIgnored looks at the field: net/http reads the
+// environment once per process, so setting it here would prove nothing.
 func TestProxyEnvironmentIsIgnored(t *testing.T) {
-	proxy := newTarget(t, false, ok)
-	t.Setenv("HTTPS_PROXY", proxy.URL)
-	t.Setenv("HTTP_PROXY", proxy.URL)
-	_, err := get(t, newClient(t, Options{Resolver: &names{answers: map[string][][]string{"example.com": {{"10.0.0.1"}}}}}), "https://example.com/")
-	mustRefuse(t, err, "a proxy would connect where nobody looks")
-	if proxy.conns.Load() != 0 {
-		t.Error("the proxy was used")
+	tr, isOurs := newClient(t, Options{}).Transport.(*transport)
+	if !isOurs || tr.next.Proxy != nil {
+		t.Error("a proxy would connect where nobody looks")
+	}
+}
+
+func TestTooLargeStays(t *testing.T) {
+	b := &limitedBody{ReadCloser: io.NopCloser(strings.NewReader("12345")), left: 4}
+	if got, err := io.ReadAll(b); string(got) != "1234" || !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if n, err := b.Read(make([]byte, 8)); n != 0 || !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a second Read: %d, %v; a cut body must not end like a whole one", n, err)
 	}
 }
 

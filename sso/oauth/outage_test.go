@@ -296,6 +296,67 @@ func TestO16KeyDocuments(t *testing.T) {
 	}
 }
 
+// TestO16WhichKeysAreKept has one unwanted key beside a good one, in turn.
+func TestO16WhichKeysAreKept(t *testing.T) {
+	set := func(keys ...any) []byte {
+		b, err := json.Marshal(map[string]any{"keys": keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	private := ecKey(t)
+	good := jose.JSONWebKey{Key: private.Public(), KeyID: "good", Use: "sig"}
+	for name, other := range map[string]any{
+		"encryption key":   jose.JSONWebKey{Key: ecKey(t).Public(), KeyID: "x", Use: "enc"},
+		"private key":      jose.JSONWebKey{Key: private, KeyID: "x"},
+		"short RSA key":    smallRSA(t),
+		"symmetric key":    map[string]string{"kty": "oct", "kid": "x", "k": "c2VjcmV0"},
+		"unknown key type": map[string]string{"kty": "AKP", "kid": "x", "alg": "ML-DSA-44"},
+		"point off curve":  map[string]string{"kty": "EC", "crv": "P-256", "kid": "x", "x": "AQ", "y": "AQ"},
+		"text":             "key",
+	} {
+		keys, err := parseKeys(set(good, other))
+		if err != nil || len(keys) != 1 || keys[0].KeyID != "good" {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+	many := make([]any, maxKeys)
+	for i := range many {
+		many[i] = good
+	}
+	if keys, err := parseKeys(set(many...)); err != nil || len(keys) != maxKeys {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	if _, err := parseKeys(set(append(many, good)...)); err == nil {
+		t.Error("more keys than the limit")
+	}
+}
+
+// TestDocumentCutAtTheLimitIsNoDocument: what is left of a cut one may well be
+// valid JSON.
+func TestDocumentCutAtTheLimitIsNoDocument(t *testing.T) {
+	r := newRig(t)
+	pad := func(n int) ssotest.OPHooks {
+		return ssotest.OPHooks{Serve: func(w http.ResponseWriter, req *http.Request) bool {
+			if req.URL.Path == wellKnown {
+				doc := fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":"%[2]s/authorize","token_endpoint":"%[2]s/token","jwks_uri":"%[2]s/jwks"}`, r.url, r.url)
+				_, _ = io.WriteString(w, doc+strings.Repeat(" ", n-len(doc)))
+			}
+			return req.URL.Path == wellKnown
+		}}
+	}
+	r.op.SetHooks(pad(maxDocument + 1))
+	if _, err := r.p.Begin(t.Context(), r.login()); !errors.Is(err, errTooLarge) {
+		t.Errorf("one byte beyond the limit: %v", err)
+	}
+	r.clock.Advance(time.Minute)
+	r.op.SetHooks(pad(maxDocument))
+	if _, err := r.p.Begin(t.Context(), r.login()); err != nil {
+		t.Errorf("at the limit: %v", err)
+	}
+}
+
 func TestO16LastGoodKeysServeWhileTheProviderFails(t *testing.T) {
 	r := newRig(t, func(_ *ssotest.OPOptions, o *Options) { o.Timeout = 1500 * time.Millisecond })
 	r.mustWork()
