@@ -16,7 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/config"
+	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim"
 	"github.com/ssogate/ssogate/store/sql"
 )
@@ -143,16 +145,32 @@ func OpenTokens(ctx context.Context, c *config.Config) (TokenAdmin, error) {
 // storedTokens works on the database.
 type storedTokens struct{ db *sql.DB }
 
+// Create audits first: a token that nobody can be asked about must not exist.
 func (t storedTokens) Create(ctx context.Context, n NewToken) (string, scim.StoredToken, error) {
+	if err := t.note(ctx, "scim.token.create", n.Creator, n.Connection, map[string]string{"name": n.Name}); err != nil {
+		return "", scim.StoredToken{}, err
+	}
 	return scim.CreateToken(ctx, t.db, n.Connection, n.Name, n.Creator, n.Expires)
+}
+
+func (t storedTokens) note(ctx context.Context, kind, actor, target string, detail map[string]string) error {
+	return t.db.Record(ctx, audit.Event{Kind: kind, Outcome: audit.Allowed, Actor: actor, Target: target, Detail: detail})
 }
 
 func (t storedTokens) List(ctx context.Context, connection string) ([]scim.StoredToken, error) {
 	return t.db.ListTokens(ctx, connection)
 }
 
-func (t storedTokens) Revoke(ctx context.Context, id string) error { return t.db.RevokeToken(ctx, id) }
-func (t storedTokens) Close() error                                { return t.db.Close() }
+func (t storedTokens) Revoke(ctx context.Context, id string) error {
+	if err := t.db.RevokeToken(ctx, id); errors.Is(err, member.ErrNotFound) {
+		return fmt.Errorf("no token has the ID %q; \"ssogate scim token list\" shows them", id)
+	} else if err != nil {
+		return err
+	}
+	return t.note(ctx, "scim.token.revoke", "cli", "token:"+id, nil)
+}
+
+func (t storedTokens) Close() error { return t.db.Close() }
 
 // remoteTokens asks the running process.
 type remoteTokens struct{ client *http.Client }
