@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -328,7 +329,7 @@ func TestO16WhichKeysAreKept(t *testing.T) {
 	if keys, err := parseKeys(set(many...)); err != nil || len(keys) != maxKeys {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
-	if _, err := parseKeys(set(append(many, good)...)); err == nil {
+	if _, err := parseKeys(set(slices.Concat(many, []any{good})...)); err == nil {
 		t.Error("more keys than the limit")
 	}
 }
