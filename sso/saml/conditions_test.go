@@ -227,6 +227,15 @@ func TestReplayMemoryOutlivesTheAssertionButNotADayS17(t *testing.T) {
 	for until, want := range map[time.Duration]time.Duration{5 * time.Minute: 6 * time.Minute, 100 * 24 * time.Hour: 24 * time.Hour} {
 		f := newFixture(t)
 		l := f.login()
+		for _, soon := range []time.Duration{until, 2 * time.Minute} {
+			a := f.accept(l, f.respond(l, func(d *ssotest.SAMLDraft) {
+				confirmation(d).NotOnOrAfter = f.now.Add(24 * time.Hour).UTC()
+				d.Assertion.Conditions.NotOnOrAfter = f.now.Add(min(soon, 24*time.Hour)).UTC()
+			}))
+			if w := min(soon+time.Minute, 24*time.Hour); !a.ReplayUntil.Equal(f.now.Add(w)) {
+				t.Errorf("conditions valid for %s: remembered for %s", soon, a.ReplayUntil.Sub(f.now))
+			}
+		}
 		set := func(d *ssotest.SAMLDraft) {
 			confirmation(d).NotOnOrAfter = f.now.Add(until).UTC()
 			d.Assertion.Conditions.NotOnOrAfter = f.now.Add(200 * 24 * time.Hour).UTC()

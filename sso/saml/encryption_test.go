@@ -160,6 +160,17 @@ func TestEncryptionIsNoSignatureS24(t *testing.T) {
 			}}, signedOutside),
 		},
 		{
+			name: "a second assertion inside the encrypted one, all signed", reasons: []string{"assertion_count"},
+			draft: func(f *fixture, d *ssotest.SAMLDraft) {
+				d.SignResponse, d.Encrypt = true, &ssotest.SAMLEncryption{}
+				d.EditAssertion = func(el *etree.Element) {
+					evil := el.Copy()
+					evil.CreateAttr("ID", "_evil")
+					find(f.t, el, "./AttributeStatement/Attribute/AttributeValue").AddChild(evil)
+				}
+			},
+		},
+		{
 			name: "exchanged for another ciphertext in a signed response", reasons: []string{"signature"},
 			draft: encrypted(ssotest.SAMLEncryption{}, signedOutside),
 			surgery: func(f *fixture, root *etree.Element) {

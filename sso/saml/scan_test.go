@@ -3,6 +3,7 @@ package saml
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,42 @@ func TestScanTellsWhatItRefuses(t *testing.T) {
 		if got := Reason(err); got != c.reason || (c.reason == "") != (err == nil) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.reason)
 		}
+	}
+}
+
+// TestLimitsAreExact: the last size that fits, and one more.
+func TestLimitsAreExact(t *testing.T) {
+	nested := func(open, end string, n int) string { return strings.Repeat(open, n) + strings.Repeat(end, n) }
+	attributes := func(name string, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, ` %s%d="urn:x"`, name, i)
+		}
+		return b.String()
+	}
+	l := responseLimits
+	for _, c := range []struct {
+		name string
+		doc  func(n int) string
+		fits int
+	}{
+		// <a>, </a> and two tokens for each element in it.
+		{"tokens", func(n int) string { return "<a>" + strings.Repeat("<b/>", n) + "</a>" }, l.tokens/2 - 1},
+		{"depth", func(n int) string { return nested("<a>", "</a>", n) }, l.depth},
+		{"attributes", func(n int) string { return "<a" + attributes("k", n) + "/>" }, l.attributes},
+		{"namespaces on one element", func(n int) string { return "<a" + attributes("xmlns:n", n) + "/>" }, l.namespaces},
+		{"namespaces in scope", func(n int) string { return nested(`<a xmlns:n="urn:x" xmlns:m="urn:y">`, "</a>", n) }, l.namespaces / 2},
+	} {
+		if err := scan([]byte(c.doc(c.fits)), l); err != nil {
+			t.Errorf("%s: %d fit: %v", c.name, c.fits, err)
+		}
+		if err := scan([]byte(c.doc(c.fits+1)), l); Reason(err) != "xml_limit" {
+			t.Errorf("%s: %d do not fit: %v", c.name, c.fits+1, err)
+		}
+	}
+	// Out of scope is out of the count: every value of an attribute declares its own.
+	if err := scan([]byte("<a>"+strings.Repeat(`<b xmlns:n="urn:x"/>`, 500)+"</a>"), l); err != nil {
+		t.Errorf("declarations of siblings: %v", err)
 	}
 }
 
