@@ -99,6 +99,7 @@ type Provider struct {
 	ClientSecret     string   `key:"client_secret" secret:"yes"`
 	ClientSecretFile string   `key:"client_secret_file"`
 	Scopes           []string `key:"scopes"`
+	UnverifiedEmail  string   `key:"unverified_email"` // "refuse" (default) the sign-in, or "drop" the address
 
 	Attributes Attributes `key:"attributes"`
 }

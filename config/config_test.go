@@ -171,6 +171,7 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"oidc without client id", "providers[1].client_id", "no audience to check", func(c *Config) { c.Providers[1].ClientID = "" }},
 		{"oidc without secret", "providers[1].client_secret", "a confidential client", func(c *Config) { c.Providers[1].ClientSecret = "" }},
 		{"oidc with example secret", "providers[1].client_secret", "everybody has it", func(c *Config) { c.Providers[1].ClientSecret = "your-client-secret-here" }},
+		{"unverified e-mail", "providers[1].unverified_email", "an unknown word must not mean trust", func(c *Config) { c.Providers[1].UnverifiedEmail = "trust" }},
 		{"oidc without openid", "providers[1].scopes", "no id_token", func(c *Config) { c.Providers[1].Scopes = []string{"email"} }},
 		{"activation unknown", "scim.activation", "unknown must not activate", func(c *Config) { c.SCIM.Activation = "now" }},
 		{"SCIM under nothing", "scim.connections[0].provider", "no IdP behind it", func(c *Config) { c.SCIM.Connections[0].Provider = "gone" }},

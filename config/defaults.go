@@ -24,6 +24,9 @@ const (
 
 	MatchUserName   = "userName"
 	MatchExternalID = "externalId"
+
+	UnverifiedEmailRefuse = "refuse"
+	UnverifiedEmailDrop   = "drop"
 )
 
 // Default is a Config with every key at its default and nothing that has none:
@@ -87,6 +90,9 @@ func (c *Config) derive() {
 		or(&p.Join, c.defaultJoin(p))
 		if p.Protocol == ProtocolOIDC && len(p.Scopes) == 0 {
 			p.Scopes = []string{"openid", "profile", "email"}
+		}
+		if p.Protocol == ProtocolOIDC {
+			or(&p.UnverifiedEmail, UnverifiedEmailRefuse)
 		}
 	}
 	for i := range c.SCIM.Connections {

@@ -106,7 +106,7 @@ func (c *Config) validateSAML(fs *faults, at string, p *Provider) {
 		fs.add(at, "describes the identity provider in more than one way", "keep one of metadata_url, metadata_file, and entity_id with sso_url and certificate_files")
 	}
 	fs.foreign(at, "saml", map[string]bool{
-		"issuer": p.Issuer != "", "client_id": p.ClientID != "", "scopes": len(p.Scopes) > 0,
+		"issuer": p.Issuer != "", "client_id": p.ClientID != "", "scopes": len(p.Scopes) > 0, "unverified_email": p.UnverifiedEmail != "",
 		"client_secret": p.ClientSecret != "", "client_secret_file": p.ClientSecretFile != "",
 	})
 }
@@ -138,6 +138,7 @@ func (c *Config) validateOIDC(fs *faults, at string, p *Provider) {
 		}
 	}
 	fs.unique(join(at, "scopes"), p.Scopes)
+	fs.oneOf(join(at, "unverified_email"), p.UnverifiedEmail, UnverifiedEmailRefuse, UnverifiedEmailDrop)
 	fs.foreign(at, "oidc", map[string]bool{
 		"metadata_url": p.MetadataURL != "", "metadata_file": p.MetadataFile != "", "entity_id": p.EntityID != "",
 		"sso_url": p.SSOURL != "", "certificate_files": len(p.CertificateFiles) > 0, "insecure_allow_sha1": p.InsecureAllowSHA1,

@@ -51,6 +51,9 @@ func providerFrom(p config.Provider) (settings.Provider, error) {
 			GivenName: p.Attributes.GivenName, FamilyName: p.Attributes.FamilyName,
 		},
 	}
+	if p.UnverifiedEmail == config.UnverifiedEmailDrop {
+		sp.OIDC.UnverifiedEmail = settings.DropUnverifiedEmail
+	}
 	if p.MetadataFile != "" {
 		xml, err := os.ReadFile(p.MetadataFile)
 		if err != nil {
