@@ -25,6 +25,7 @@ const (
 	logBatch    = 256
 	readTimeout = 700 * time.Millisecond // of one read of the log; shorter than a lease
 	barrierWait = 10 * time.Second       // then the caller is told to try again (design, section 3)
+	cutWait     = 3 * time.Second        // of closing what one row concerns; well below barrierWait
 	cleanupSize = 4096                   // queued session deletions; epochs make dropping one safe
 )
 
@@ -41,6 +42,7 @@ type Cutoff struct {
 	store   Store
 	streams Streams
 	grace   time.Duration
+	cutWait time.Duration
 	logger  *slog.Logger
 
 	lease  lease
@@ -86,7 +88,7 @@ func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 		o.Now = time.Now
 	}
 	c := &Cutoff{
-		log: o.Log, store: o.Store, streams: o.Streams, grace: o.LeaseGrace, logger: o.Logger,
+		log: o.Log, store: o.Store, streams: o.Streams, grace: o.LeaseGrace, cutWait: cutWait, logger: o.Logger,
 		lease: lease{boot: bootTime, wall: o.Now}, floors: newFloors(), cache: newCache(),
 		wake: make(chan struct{}, 1), cleanup: make(chan member.Revocation, cleanupSize),
 		applied: last, changed: make(chan struct{}),
@@ -176,7 +178,12 @@ func (c *Cutoff) step(ctx context.Context) error {
 func (c *Cutoff) apply(ctx context.Context, r member.Revocation) {
 	c.floors.raise(r)
 	c.cache.evict(r)
-	c.streams.Cut(ctx, r)
+	// Bounded: rows are applied in order, and a recheck that asks a slow store
+	// for thousands of streams must not hold up the deactivation behind it. What
+	// has not been answered by then is closed.
+	cctx, cancel := context.WithTimeout(ctx, c.cutWait)
+	c.streams.Cut(cctx, r)
+	cancel()
 	if r.Kind == member.End {
 		select {
 		case c.cleanup <- r:

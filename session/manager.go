@@ -147,9 +147,14 @@ func (m *Manager) hit(key cacheKey, gen int64) (*Principal, error) {
 	}
 	now := m.now()
 	seen := time.UnixMilli(e.seen.Load())
-	if !now.Before(e.p.Expires) || now.Sub(seen) > m.limits.Idle {
+	if !now.Before(e.p.Expires) {
 		m.cutoff.cache.remove(key)
 		return nil, ErrExpired
+	}
+	if now.Sub(seen) > m.limits.Idle {
+		// This cookie was not used for long. The session may have been, through
+		// the cookie of another origin: ask the store.
+		return nil, nil
 	}
 	if now.After(seen) {
 		e.seen.Store(now.UnixMilli())
@@ -219,6 +224,13 @@ func (m *Manager) Token(r *http.Request) (string, error) {
 		return "", err
 	}
 	return m.cookies.open(Gateway, "session", r.Host, v)
+}
+
+// Good reports whether the session with this id would be admitted now, by a read
+// of its own. Errors are those of Admit.
+func (m *Manager) Good(ctx context.Context, id string) error {
+	_, _, err := m.load(ctx, secret.Sum(id), m.cutoff.Applied(), time.Time{})
+	return err
 }
 
 // Start describes a new session.

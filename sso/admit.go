@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/internal/secret"
@@ -11,6 +12,11 @@ import (
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 )
+
+// minSession is the least that an IdP must allow (SessionNotOnOrAfter). A session that is
+// over before the application has loaded would lead straight back to the IdP,
+// round and round (D02); one that is over already cannot even be stored.
+const minSession = 10 * time.Second
 
 // actor is the browser, as the audit log names it.
 func (f *Flow) actor(r *http.Request, name string) member.Actor {
@@ -26,6 +32,16 @@ func (f *Flow) actor(r *http.Request, name string) member.Actor {
 func (f *Flow) admit(w http.ResponseWriter, r *http.Request, o outcome, accepted bool) {
 	ctx, a := r.Context(), o.Assertion
 	s := f.Live.Load()
+	if o.Login.Kind != Live { // a test run ends in a report, never in a session (S30)
+		f.refuse(w, r, a.Identity.Provider, "login_of_other_lane", nil, f.again(http.StatusForbidden, "Please sign in again",
+			"This step belongs to a test of the configuration.", ""))
+		return
+	}
+	if !a.SessionEnd.IsZero() && a.SessionEnd.Sub(f.Now()) < minSession {
+		f.refuse(w, r, a.Identity.Provider, "session_over", nil, f.again(http.StatusForbidden, "Your sign-in has run out already",
+			"Your identity provider allowed it for a time that is over. Sign in again; if this comes back, its clock or its session time is set wrongly.", a.Identity.Provider))
+		return
+	}
 	p, ok := s.Provider(a.Identity.Provider)
 	if !ok {
 		f.refuse(w, r, a.Identity.Provider, "provider_disabled", nil, f.again(http.StatusForbidden, "Please sign in again",
@@ -43,13 +59,13 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, o outcome, accepted
 	var refusal *member.Refusal
 	switch {
 	case errors.As(err, &refusal):
-		f.refused(w, r, o, refusal)
+		f.refused(w, r, o, refusal, accepted)
 		return
 	case err != nil:
 		f.unavailable(w, r, err)
 		return
 	case !m.Admitted():
-		f.refused(w, r, o, &member.Refusal{Member: m})
+		f.refused(w, r, o, &member.Refusal{Member: m}, accepted)
 		return
 	}
 	f.start(w, r, o, m, accepted)
@@ -64,7 +80,23 @@ func (f *Flow) start(w http.ResponseWriter, r *http.Request, o outcome, m member
 	case err == nil && old.Member.ID == m.ID && old.Provider == o.Assertion.Identity.Provider && !o.Login.ForceAuthn:
 		f.forward(w, r, o.Login, form)
 		return
-	case err == nil:
+	case session.Reason(err) == "store_unavailable":
+		f.unavailable(w, r, err)
+		return
+	}
+	// The new session and the way to it first: were the old one ended before, a
+	// store that fails in between would leave the person with none (G2).
+	id, err := f.newSession(r, o, m)
+	if err != nil {
+		f.unavailable(w, r, err)
+		return
+	}
+	next, err := f.wayOn(ctx, o.Login, id)
+	if err != nil {
+		f.storeFailed(w, r, err)
+		return
+	}
+	if old != nil {
 		if err := f.Sessions.End(ctx, f.actor(r, "member:"+string(old.Member.ID)), old, "signed_in_again"); err != nil {
 			f.unavailable(w, r, err)
 			return
@@ -72,36 +104,53 @@ func (f *Flow) start(w http.ResponseWriter, r *http.Request, o outcome, m member
 		if old.Member.ID != m.ID {
 			f.cookies.RotateBinding(w, session.Gateway) // what the other account began ends with it (W2)
 		}
-	case session.Reason(err) == "store_unavailable":
-		f.unavailable(w, r, err)
-		return
-	}
-	e := f.event(r, "signin", audit.Allowed, o.Assertion.Identity.Provider, "")
-	e.Actor, e.Target = "member:"+string(m.ID), "member:"+string(m.ID)
-	if err := f.Audit.Record(ctx, e); err != nil {
-		f.unavailable(w, r, err) // no unaudited success
-		return
-	}
-	id, rec, err := f.Sessions.Start(ctx, session.Start{
-		Member: m, Provider: o.Assertion.Identity.Provider, SessionIndex: o.Assertion.SessionIndex,
-		NotAfter: o.Assertion.SessionEnd, Address: e.Address, UserAgent: r.UserAgent(),
-	})
-	if err != nil {
-		f.unavailable(w, r, err)
-		return
 	}
 	if err := f.cookies.SetSession(w, session.Gateway, r.Host, id); err != nil {
 		f.unavailable(w, r, err)
 		return
 	}
-	f.results.WithLabelValues(rec.Provider, "ok").Inc()
 	web.Annotate(ctx, "member", string(m.ID))
-	f.handoff(w, r, o.Login, id, form)
+	f.goOn(w, r, next, form)
+}
+
+// newSession makes the session of a sign-in, or answers the one that another tab
+// of this browser has just made for the same person (W4).
+func (f *Flow) newSession(r *http.Request, o outcome, m member.Member) (string, error) {
+	ctx, provider := r.Context(), o.Assertion.Identity.Provider
+	bound, ok := f.cookies.Bound(r, session.Gateway)
+	if !ok { // the caller has compared it
+		return "", errors.New("sso: sign-in without a binding")
+	}
+	e := f.starting.enter(startKey{bound, m.ID, m.Epoch, provider})
+	defer e.mu.Unlock()
+	if e.id != "" && !o.Login.ForceAuthn {
+		switch err := f.Sessions.Good(ctx, e.id); {
+		case err == nil:
+			return e.id, nil
+		case session.Reason(err) == "store_unavailable":
+			return "", err
+		}
+	}
+	ev := f.event(r, "signin", audit.Allowed, provider, "")
+	ev.Actor, ev.Target = "member:"+string(m.ID), "member:"+string(m.ID)
+	if err := f.Audit.Record(ctx, ev); err != nil {
+		return "", err // no unaudited success
+	}
+	id, _, err := f.Sessions.Start(ctx, session.Start{
+		Member: m, Provider: provider, SessionIndex: o.Assertion.SessionIndex,
+		NotAfter: o.Assertion.SessionEnd, Address: ev.Address, UserAgent: r.UserAgent(),
+	})
+	if err != nil {
+		return "", err
+	}
+	e.id = id
+	f.results.WithLabelValues(provider, "ok").Inc()
+	return id, nil
 }
 
 // refused shows why a verified person may not pass. No page here leads back to
 // the IdP by itself (D02).
-func (f *Flow) refused(w http.ResponseWriter, r *http.Request, o outcome, ref *member.Refusal) {
+func (f *Flow) refused(w http.ResponseWriter, r *http.Request, o outcome, ref *member.Refusal, accepted bool) {
 	reason := string(ref.Code)
 	if reason == "" {
 		reason = "refused"
@@ -109,7 +158,8 @@ func (f *Flow) refused(w http.ResponseWriter, r *http.Request, o outcome, ref *m
 	p := refusalPage(ref.Code, f.Live.Load().Organization.Name)
 	p.Status = http.StatusForbidden
 	p.Account = account(o.Assertion.Profile, ref.Member)
-	if ref.Code == member.RefusedInvitationPending {
+	// Whoever has just pressed it is not offered the same button again.
+	if ref.Code == member.RefusedInvitationPending && !accepted {
 		code := secret.NewToken()
 		if err := f.putJSON(r.Context(), key(KindAccept, code), o, f.Now().Add(acceptLifetime)); err != nil {
 			f.storeFailed(w, r, err)
@@ -120,12 +170,12 @@ func (f *Flow) refused(w http.ResponseWriter, r *http.Request, o outcome, ref *m
 	}
 	// Whoever has another account still wants the page he came for.
 	other := Login{AppHost: o.Login.AppHost, ReturnPath: o.Login.ReturnPath, AppBinding: o.Login.AppBinding, ForceAuthn: true}
-	if err := f.newLogin(r.Context(), &other); err != nil {
-		f.storeFailed(w, r, err)
-		return
+	elsewhere := "/login?force=1"
+	if err := f.newLogin(r.Context(), &other); err == nil { // otherwise the refusal stands without the way back
+		elsewhere = "/login?id=" + other.ID
 	}
-	p.Actions = append(p.Actions, web.Action{Label: "Use another account", URL: "/login?id=" + other.ID, Quiet: true})
-	f.refuse(w, r, o.Assertion.Identity.Provider, reason, nil, p)
+	p.Actions = append(p.Actions, web.Action{Label: "Use another account", URL: elsewhere, Quiet: true})
+	f.refusePerson(w, r, o.Assertion.Identity.Provider, reason, ref.Member.ID, nil, p)
 }
 
 // account is the name by which a person knows the account: what the IdP said.

@@ -41,6 +41,9 @@ func (f *Flow) newLogin(ctx context.Context, l *Login) error {
 	l.ID, l.Kind = secret.NewToken(), Live
 	l.ReturnPath = web.SafeReturn(l.ReturnPath)
 	l.Expires = f.Now().Add(LoginLifetime)
+	if !f.clients.take(client(ctx)) {
+		return ErrFull
+	}
 	return f.putJSON(ctx, key(KindLogin, l.ID), l, l.Expires)
 }
 
@@ -95,6 +98,9 @@ func (f *Flow) login(w http.ResponseWriter, r *http.Request) {
 		case err == nil:
 			f.addFragment(&l, r)
 			web.Annotate(r.Context(), "member", string(p.Member.ID))
+			if !f.shorten(w, r, l) {
+				return
+			}
 			f.forward(w, r, l, false)
 			return
 		case session.Reason(err) == "store_unavailable":
@@ -103,6 +109,21 @@ func (f *Flow) login(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	f.choose(w, r, l)
+}
+
+// shorten keeps the Login of somebody who needs no sign-in only as long as he may
+// reload this address: whoever opens pages all day would fill the budget (C13).
+func (f *Flow) shorten(w http.ResponseWriter, r *http.Request, l Login) bool {
+	end := f.Now().Add(usedLifetime)
+	if l.ID == "" || !end.Before(l.Expires) {
+		return true
+	}
+	l.Expires = end
+	if err := f.putJSON(r.Context(), key(KindLogin, l.ID), l, end); err != nil {
+		f.storeFailed(w, r, err)
+		return false
+	}
+	return true
 }
 
 func (f *Flow) addFragment(l *Login, r *http.Request) {
@@ -169,7 +190,7 @@ func (f *Flow) loginURL(l Login, provider string) string {
 // leave binds the Login to this browser and provider and sends the browser to the IdP.
 func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider) {
 	ctx := r.Context()
-	if param(r, "bounce", 1) == "1" && !f.mayBounce(w, r, p) {
+	if b := param(r, "bounce", 1); b != "" && !f.mayBounce(w, r, p, b) {
 		return
 	}
 	f.addFragment(&l, r)
@@ -205,10 +226,22 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider
 // mayBounce lets a browser be sent to the IdP by itself once in a while for an
 // unsolicited response, so that an IdP which never answers our requests cannot
 // send it round in circles (rows S13, D02).
-func (f *Flow) mayBounce(w http.ResponseWriter, r *http.Request, p Provider) bool {
+//
+// A browser without a binding cookie gets one and comes back by itself: where it
+// does not come along then, cookies are blocked, and nothing could count the rounds.
+func (f *Flow) mayBounce(w http.ResponseWriter, r *http.Request, p Provider, step string) bool {
 	b, ok := f.cookies.Bound(r, session.Gateway)
+	if !ok && step == "1" {
+		if _, err := f.cookies.Binding(w, r, session.Gateway); err != nil {
+			f.unavailable(w, r, err)
+			return false
+		}
+		f.moveOn(w, r, "/login?provider="+url.QueryEscape(p.Info().ID)+"&bounce=2")
+		return false
+	}
 	if !ok {
-		return true // first visit: the cookie is set on this very answer
+		f.cookiesBlocked(w, r, p.Info().ID)
+		return false
 	}
 	k := key(KindBounce, b.String()+"|"+p.Info().ID)
 	err := f.Pending.Once(r.Context(), k, f.Now().Add(CodeLifetime))

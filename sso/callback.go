@@ -24,6 +24,10 @@ type outcome struct {
 // remembered under a code; the browser binding is checked at /complete (W2).
 func (f *Flow) callback(protocol settings.Protocol) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if prefetch(r) { // reading it would spend the authorization code (W3)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
 		id := r.PathValue("provider")
 		p := f.Providers(id)
 		if p == nil || p.Info().Protocol != string(protocol) {
@@ -39,7 +43,7 @@ func (f *Flow) callback(protocol settings.Protocol) http.HandlerFunc {
 			f.refuseVerify(w, r, id, err)
 			return
 		}
-		if resp.Unsolicited() && resp.LoginID() == "" {
+		if resp.Unsolicited() {
 			f.bounce(w, r, id)
 			return
 		}
@@ -85,6 +89,11 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 		f.refuseVerify(w, r, id, &VerifyError{Reason: "incomplete"})
 		return
 	}
+	// Kept whole or not at all: a list cut off somewhere would grant an arbitrary part.
+	if size(a.Groups) > maxGroups {
+		f.Log.WarnContext(ctx, "groups dropped: too many to keep", "request", web.RequestID(ctx), "provider", id, "groups", len(a.Groups))
+		a.Groups = nil
+	}
 	// Remembered before any session is made; a store that cannot remember refuses the sign-in.
 	if err := f.Pending.Once(ctx, key(KindAssertion, id+"|"+a.ReplayKey), a.ReplayUntil); errors.Is(err, ErrUsed) {
 		f.refuseVerify(w, r, id, &VerifyError{Reason: "replay"})
@@ -95,11 +104,25 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 	}
 	code := secret.NewToken()
 	o := outcome{Login: l, LoginHash: secret.Sum(l.ID), Assertion: a}
-	if err := f.putJSON(ctx, key(KindCode, code), o, f.Now().Add(CodeLifetime)); err != nil {
+	if err := f.putJSON(ctx, key(KindCode, code), o, f.Now().Add(CodeLifetime)); errors.Is(err, ErrPending) {
+		f.refuseVerify(w, r, id, &VerifyError{Reason: "too_large", Err: err}) // trying again would never help
+		return
+	} else if err != nil {
 		f.storeFailed(w, r, err)
 		return
 	}
 	f.moveOn(w, r, "/complete?code="+code)
+}
+
+// maxGroups bounds the bytes of all groups of a pending sign-in, which has 16 KiB:
+// some IdPs send hundreds.
+const maxGroups = 4 << 10
+
+func size(list []string) (n int) {
+	for _, s := range list {
+		n += len(s)
+	}
+	return n
 }
 
 // moveOn is the page after the IdP's answer. Not a redirect: Chromium applies

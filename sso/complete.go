@@ -50,6 +50,12 @@ func (f *Flow) complete(w http.ResponseWriter, r *http.Request) {
 		f.unbound(w, r, o.Login, "/complete?code="+url.QueryEscape(code), have, session.Gateway)
 		return
 	}
+	// Where this code led is written first: alone it gives nobody anything, and a
+	// store that cannot write it has not used up the code either (G2).
+	if err := f.putJSON(ctx, key(KindUsed, code), used{bound.String(), f.landing(o.Login)}, f.Now().Add(usedLifetime)); err != nil {
+		f.storeFailed(w, r, err)
+		return
+	}
 	// One step: of all who hold this code only one goes on, and the Login dies with it.
 	if _, err := f.Pending.Take(ctx, key(KindCode, code), Key{KindLogin, o.LoginHash}); errors.Is(err, ErrNoRecord) {
 		f.reload(w, r, session.Gateway, code)
@@ -58,10 +64,7 @@ func (f *Flow) complete(w http.ResponseWriter, r *http.Request) {
 		f.storeFailed(w, r, err)
 		return
 	}
-	if err := f.putJSON(ctx, key(KindUsed, code), used{bound.String(), f.landing(o.Login)}, f.Now().Add(usedLifetime)); err != nil {
-		f.storeFailed(w, r, err)
-		return
-	}
+	f.clients.giveBack(clientOf(r))
 	f.admit(w, r, o, false)
 }
 
@@ -112,12 +115,19 @@ func (f *Flow) unbound(w http.ResponseWriter, r *http.Request, l Login, self str
 	if have {
 		limit = maxBouncesCrossed
 	}
-	if l.Bounces >= limit {
-		f.refuse(w, r, l.Provider, "cookies_blocked", nil, f.again(http.StatusForbidden, "Your browser blocks cookies",
-			"Signing in needs one cookie to know that it is still you. Allow cookies for this site and sign in again.", ""))
+	// Not the Invitation: this may be another browser than the one that opened it.
+	n := Login{AppHost: l.AppHost, ReturnPath: l.ReturnPath, AppBinding: l.AppBinding, Bounces: l.Bounces, AppBounces: l.AppBounces, ForceAuthn: l.ForceAuthn}
+	// Each door counts for itself: both cookies may have run out while the person
+	// was at the IdP, and each costs one round of its own.
+	count := &n.Bounces
+	if d == session.App {
+		count = &n.AppBounces
+	}
+	if *count >= limit {
+		f.cookiesBlocked(w, r, l.Provider)
 		return
 	}
-	n := Login{AppHost: l.AppHost, ReturnPath: l.ReturnPath, AppBinding: l.AppBinding, Bounces: l.Bounces + 1, ForceAuthn: l.ForceAuthn, Invitation: l.Invitation}
+	*count++
 	var next string
 	var err error
 	if d == session.App {
@@ -130,6 +140,11 @@ func (f *Flow) unbound(w http.ResponseWriter, r *http.Request, l Login, self str
 		return
 	}
 	f.moveOn(w, r, next)
+}
+
+func (f *Flow) cookiesBlocked(w http.ResponseWriter, r *http.Request, provider string) {
+	f.refuse(w, r, provider, "cookies_blocked", nil, f.again(http.StatusForbidden, "Your browser blocks cookies",
+		"Signing in needs one cookie to know that it is still you. Allow cookies for this site and sign in again.", ""))
 }
 
 // reload answers a code that is gone: the browser that used it goes where it

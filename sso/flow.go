@@ -27,7 +27,7 @@ type Directory interface {
 	Admit(ctx context.Context, l member.Login) (member.Member, error)
 }
 
-// Options are what a Flow works with. All are required except Now and Registry.
+// Options are what a Flow works with. All are required except Home, Budget, Now and Registry.
 type Options struct {
 	URL       string                // gateway origin, no trailing slash
 	Home      string                // app origin to land on when a sign-in began nowhere in particular, or ""
@@ -35,6 +35,7 @@ type Options struct {
 	Live      *settings.Live        //
 	Providers func(string) Provider // by id; nil when unknown or not active
 	Pending   Pending
+	Budget    int // pending sign-ins that Pending keeps at most; one client gets half (D01)
 	Sessions  *session.Manager
 	Directory Directory
 	Audit     audit.Recorder
@@ -50,8 +51,11 @@ type Options struct {
 //	Login (begun) -> at the IdP -> outcome under a code -> session -> hand-off -> app cookie
 type Flow struct {
 	Options
-	cookies *session.Cookies
-	results *prometheus.CounterVec
+	cookies  *session.Cookies
+	clients  *clients
+	refusals *refusals
+	starting *starting
+	results  *prometheus.CounterVec
 }
 
 // New makes a Flow.
@@ -65,6 +69,10 @@ func New(o Options) (*Flow, error) {
 	}
 	f := &Flow{Options: o, cookies: o.Sessions.Cookies(), results: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "signins_total", Help: "Sign-ins by provider and result."}, []string{"provider", "result"})}
+	f.clients, f.starting = newClients(o.Budget, o.Now), newStarting(o.Now)
+	f.refusals = newRefusals(o.Audit, o.Now, func(e audit.Event, err error) {
+		o.Log.Error("audit event lost", "kind", e.Kind, "reason", e.Reason, "request", e.RequestID, "err", err)
+	})
 	if o.Registry != nil {
 		o.Registry.MustRegister(f.results)
 	}
@@ -153,13 +161,19 @@ func (f *Flow) storeFailed(w http.ResponseWriter, r *http.Request, err error) {
 // refuse ends a sign-in: a plain page, an audit event with the reason, and no
 // detail of why for whoever holds the browser (row D of the threat table).
 func (f *Flow) refuse(w http.ResponseWriter, r *http.Request, provider, reason string, cause error, p web.Page) {
+	f.refusePerson(w, r, provider, reason, "", cause, p)
+}
+
+// refusePerson is refuse for somebody whom the directory knows.
+func (f *Flow) refusePerson(w http.ResponseWriter, r *http.Request, provider, reason string, who member.ID, cause error, p web.Page) {
 	f.results.WithLabelValues(provider, "refused").Inc()
 	web.Annotate(r.Context(), "reason", reason)
 	f.Log.WarnContext(r.Context(), "sign-in refused", "request", web.RequestID(r.Context()), "provider", provider, "reason", reason, "err", cause)
 	e := f.event(r, "signin.refused", audit.Denied, provider, reason)
-	if err := f.Audit.Record(r.Context(), e); err != nil {
-		f.Log.ErrorContext(r.Context(), "audit event lost", "kind", e.Kind, "err", err)
+	if who != "" {
+		e.Target = "member:" + string(who)
 	}
+	f.refusals.record(r.Context(), e)
 	f.page(w, r, p)
 }
 

@@ -1,6 +1,7 @@
 package sso
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -19,7 +20,7 @@ type handoffRecord struct {
 	AppHost    string `json:"app_host"`
 	ReturnPath string `json:"return_path"`
 	AppBinding string `json:"app_binding"`
-	Bounces    int    `json:"bounces,omitempty"`
+	AppBounces int    `json:"app_bounces,omitempty"`
 	Sealed     []byte `json:"sealed"`
 }
 
@@ -33,28 +34,40 @@ func (f *Flow) forward(w http.ResponseWriter, r *http.Request, l Login, form boo
 	f.handoff(w, r, l, id, form)
 }
 
-// handoff answers with the way to the app host (or the gateway page) that l
-// leads to. After a form it is a page, not a redirect, because the next origin
-// may be another one (W1).
+// handoff answers with the way to where l leads.
 func (f *Flow) handoff(w http.ResponseWriter, r *http.Request, l Login, id string, form bool) {
-	next := f.landing(l)
-	if l.AppHost != "" && f.Origins(l.AppHost) {
-		code := secret.NewToken()
-		sealer, err := secret.NewSealer(secret.KeyFor("handoff", code))
-		if err != nil {
-			f.unavailable(w, r, err)
-			return
-		}
-		h := handoffRecord{
-			AppHost: l.AppHost, ReturnPath: l.ReturnPath, AppBinding: l.AppBinding, Bounces: l.Bounces,
-			Sealed: sealer.Seal([]byte(id), "handoff|"+l.AppHost),
-		}
-		if err := f.putJSON(r.Context(), key(KindHandoff, code), h, f.Now().Add(CodeLifetime)); err != nil {
-			f.storeFailed(w, r, err)
-			return
-		}
-		next = l.AppHost + "/.sso/complete?code=" + code
+	next, err := f.wayOn(r.Context(), l, id)
+	if err != nil {
+		f.storeFailed(w, r, err)
+		return
 	}
+	f.goOn(w, r, next, form)
+}
+
+// wayOn is where l leads: with a one-time code that carries the session to an
+// app host, or a page of the gateway.
+func (f *Flow) wayOn(ctx context.Context, l Login, id string) (string, error) {
+	if l.AppHost == "" || !f.Origins(l.AppHost) {
+		return f.landing(l), nil
+	}
+	code := secret.NewToken()
+	sealer, err := secret.NewSealer(secret.KeyFor("handoff", code))
+	if err != nil {
+		return "", err
+	}
+	h := handoffRecord{
+		AppHost: l.AppHost, ReturnPath: l.ReturnPath, AppBinding: l.AppBinding, AppBounces: l.AppBounces,
+		Sealed: sealer.Seal([]byte(id), "handoff|"+l.AppHost),
+	}
+	if err := f.putJSON(ctx, key(KindHandoff, code), h, f.Now().Add(CodeLifetime)); err != nil {
+		return "", err
+	}
+	return l.AppHost + "/.sso/complete?code=" + code, nil
+}
+
+// goOn sends the browser there. After a form it is a page, not a redirect,
+// because the next origin may be another one (W1).
+func (f *Flow) goOn(w http.ResponseWriter, r *http.Request, next string, form bool) {
 	if form {
 		f.moveOn(w, r, next)
 		return
@@ -86,8 +99,13 @@ func (f *Flow) appComplete(w http.ResponseWriter, r *http.Request) {
 	}
 	bound, have := f.cookies.Bound(r, session.App)
 	if !have || !matches(bound, h.AppBinding) {
-		f.unbound(w, r, Login{AppHost: h.AppHost, ReturnPath: h.ReturnPath, Bounces: h.Bounces},
+		f.unbound(w, r, Login{AppHost: h.AppHost, ReturnPath: h.ReturnPath, AppBounces: h.AppBounces},
 			"/.sso/complete?code="+url.QueryEscape(code), have, session.App)
+		return
+	}
+	to := h.AppHost + web.SafeReturn(h.ReturnPath)
+	if err := f.putJSON(ctx, key(KindUsed, code), used{bound.String(), to}, f.Now().Add(usedLifetime)); err != nil {
+		f.storeFailed(w, r, err)
 		return
 	}
 	taken, err := f.Pending.Take(ctx, key(KindHandoff, code))
@@ -110,11 +128,6 @@ func (f *Flow) appComplete(w http.ResponseWriter, r *http.Request) {
 	id, err := sealer.Open(h.Sealed, "handoff|"+h.AppHost)
 	if err != nil {
 		f.unavailable(w, r, err)
-		return
-	}
-	to := h.AppHost + web.SafeReturn(h.ReturnPath)
-	if err := f.putJSON(ctx, key(KindUsed, code), used{bound.String(), to}, f.Now().Add(usedLifetime)); err != nil {
-		f.storeFailed(w, r, err)
 		return
 	}
 	if err := f.cookies.SetSession(w, session.App, r.Host, string(id)); err != nil {

@@ -37,7 +37,8 @@ type Login struct {
 	Provider   string    `json:"provider,omitempty"`    // set when the browser is sent to it
 	Start      Start     `json:"start"`
 	Invitation string    `json:"invitation,omitempty"`  // hash of the invitation token this browser opened
-	Bounces    int       `json:"bounces,omitempty"`     // how often this sign-in was begun again for the same page load; bounded (D02)
+	Bounces    int       `json:"bounces,omitempty"`     // how often it was begun again because the gateway's binding was missing; bounded (D02)
+	AppBounces int       `json:"app_bounces,omitempty"` // the same for the app host's
 	ForceAuthn bool      `json:"force_authn,omitempty"` // "use another account"
 	Expires    time.Time `json:"expires"`
 }
