@@ -86,8 +86,10 @@ func TestGuaranteeNothingLostConcurrentGroupWriters(t *testing.T) {
 
 // Row D01 and rule C13: strangers cannot use up what members need.
 func TestGuaranteeBoundedPendingSignIns(t *testing.T) {
-	const budget, flood = 100, 2000
+	const budget = 100
+	flood := 2000 // once; the second engine needs no more than to be full
 	engines(t, func(t *testing.T, with func(*run.DemoOptions)) {
+		defer func() { flood = 3 * budget }()
 		w := start(t, with, func(o *run.DemoOptions) {
 			o.Adjust = func(c *config.Config) { c.Limits.PendingSignIns = budget }
 		})
@@ -101,13 +103,13 @@ func TestGuaranteeBoundedPendingSignIns(t *testing.T) {
 		bad := map[string]int{}
 		work := make(chan int)
 		var wg sync.WaitGroup
-		for range 8 {
+		for range 4 {
 			wg.Go(func() {
 				for i := range work {
 					a := w.get(nil, fmt.Sprintf("%s/page/%d?%s", w.Facts.App, i, strings.Repeat("x", 100)))
 					mu.Lock()
 					count[a.Status]++
-					if a.Status == http.StatusTooManyRequests && (a.Header.Get("Retry-After") == "" || len(a.Header.Values("Set-Cookie")) > 0) {
+					if a.Status != http.StatusFound && (a.Header.Get("Retry-After") == "" || len(a.Header.Values("Set-Cookie")) > 0) {
 						bad[fmt.Sprint(a.Header)]++
 					}
 					mu.Unlock()
@@ -119,11 +121,13 @@ func TestGuaranteeBoundedPendingSignIns(t *testing.T) {
 		}
 		close(work)
 		wg.Wait()
-		if count[http.StatusFound] == 0 || count[http.StatusFound] > budget || count[http.StatusFound]+count[http.StatusTooManyRequests] != flood {
+		// A busy machine may make Redis too slow for its time: that is a 503, and counted.
+		refused := count[http.StatusTooManyRequests] + count[http.StatusServiceUnavailable]
+		if n := count[http.StatusFound]; n == 0 || n > budget || n+refused != flood || count[http.StatusTooManyRequests] < flood/2 {
 			t.Errorf("D01: %v, with room for %d", count, budget)
 		}
 		if len(bad) > 0 {
-			t.Errorf("D01: 429 without Retry-After, or with cookies: %v", bad)
+			t.Errorf("D01: refused without Retry-After, or with cookies: %v", bad)
 		}
 		// The others.
 		if a := w.api(ana, "/"); a.Status != http.StatusOK {
