@@ -218,7 +218,8 @@ func (s *Server) makeFlow(context.Context) (err error) {
 	}
 	s.flow, err = sso.New(sso.Options{
 		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
-		Pending: s.sessions.pending, Sessions: s.manager, Directory: s.directory, Audit: s.db,
+		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Sessions: s.manager,
+		Directory: s.directory, Audit: s.db,
 		Log: s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
