@@ -236,9 +236,13 @@ type streams struct {
 	cuts   []member.Revocation
 	all    int
 	before func(member.Revocation)
+	hang   member.RevocationKind // cuts of this kind end only with their context
 }
 
-func (s *streams) Cut(_ context.Context, r member.Revocation) {
+func (s *streams) Cut(ctx context.Context, r member.Revocation) {
+	if s.hang != "" && s.hang == r.Kind {
+		<-ctx.Done()
+	}
 	s.mu.Lock()
 	before := s.before
 	s.cuts = append(s.cuts, r)
