@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/sso"
+	"github.com/ssogate/ssogate/sso/ssotest"
 )
 
 // Fault 1 and G2 at every step: 503, no cookie touched, nothing used up, and the
@@ -217,10 +218,10 @@ func TestRowD01OneClientCannotSpendTheBudgetOfAll(t *testing.T) {
 }
 
 func TestOpeningPagesWhileSignedInDoesNotFillTheBudget(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(o *sso.Options) { o.Pending = ssotest.NewPendingFake(o.Now, 50) })
 	b := w.signedIn("ana")
-	for range 6 { // the store of this world holds 1000
-		for range 300 {
+	for range 6 {
+		for range 20 {
 			b.drop(app, "app-session")
 			if a := b.open(app+"/", ""); a.body != "app for ana" {
 				t.Fatalf("%s", a.reason())
