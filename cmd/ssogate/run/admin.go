@@ -12,8 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ssogate/ssogate/audit"
@@ -71,15 +71,7 @@ func (s *Server) control(ctx context.Context) error {
 	if path == "" {
 		return nil // PostgreSQL can be reached by a command directly
 	}
-	// The database lock is ours, so a socket that is still there is a dead process's.
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove old control socket: %w", err)
-	}
-	// Created with no rights for others from the start: a chmod afterwards would leave a gap.
-	old := syscall.Umask(0o177)
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", path)
-	syscall.Umask(old)
+	l, err := listenPrivately(ctx, path)
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}
@@ -88,8 +80,33 @@ func (s *Server) control(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	go func() { _ = srv.Serve(l) }()
-	s.closers = append(s.closers, srv.Close)
+	s.closers = append(s.closers, func() error { return errors.Join(srv.Close(), os.Remove(path)) })
 	return nil
+}
+
+// listenPrivately binds a unix socket that others can never open, not even for
+// a moment: it is made in a directory of mode 0700, closed off, and then moved
+// over whatever a dead process left there (the database lock is ours). A umask
+// would do too, but it holds for every file that this process makes meanwhile.
+func listenPrivately(ctx context.Context, path string) (_ net.Listener, err error) {
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".control-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // empty, or half made
+	made := filepath.Join(dir, "s")
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", made)
+	if err != nil {
+		return nil, err
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // it knows the first name only
+	}
+	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 func controlHandler(t TokenAdmin) http.Handler {
