@@ -62,7 +62,7 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 	}
 	return &Manager{
 		store: o.Store, dir: o.Directory, cookies: o.Cookies, cutoff: o.Cutoff,
-		limits: o.Limits, now: o.Now, provider: o.ProviderActive,
+		limits: o.Limits, now: steady(o.Now, bootTime), provider: o.ProviderActive,
 		touches: touches{m: map[secret.Hash]time.Time{}},
 	}, nil
 }
