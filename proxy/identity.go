@@ -7,17 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ssogate/ssogate/identity"
 	"github.com/ssogate/ssogate/session"
-)
-
-// The headers by which the application learns who asks. It never sees another
-// value in them than ours (G4).
-const (
-	headerUser     = "X-Forwarded-User"               // the member's immutable id
-	headerUserName = "X-Forwarded-Preferred-Username" // may change
-	headerEmail    = "X-Forwarded-Email"              // may change, and may pass to another person
-	headerGroups   = "X-Forwarded-Groups"             // team slugs, separated by commas
-	headerName     = "X-Forwarded-Name"               // for display only
 )
 
 // Limits of identity values. Longer ones are left out rather than cut: half a
@@ -87,11 +78,11 @@ func setIdentity(h http.Header, p *session.Principal, vals []string) []string {
 		return vals
 	}
 	m := &p.Member
-	vals = put(h, headerUser, encode(string(m.ID), ""), vals)
-	vals = put(h, headerUserName, encode(m.UserName, ""), vals)
-	vals = put(h, headerEmail, encode(m.Email, ""), vals)
-	vals = put(h, headerName, encode(m.DisplayName, ""), vals)
-	return put(h, headerGroups, groups(p.Teams), vals)
+	vals = put(h, identity.HeaderUser, encode(string(m.ID), ""), vals)
+	vals = put(h, identity.HeaderPreferredUsername, encode(m.UserName, ""), vals)
+	vals = put(h, identity.HeaderEmail, encode(m.Email, ""), vals)
+	vals = put(h, identity.HeaderName, encode(m.DisplayName, ""), vals)
+	return put(h, identity.HeaderGroups, groups(p.Teams), vals)
 }
 
 // put adds one header from the slice that holds the values of all, so that a
