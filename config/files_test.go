@@ -124,9 +124,6 @@ func TestBadFilesAreRefused(t *testing.T) {
 
 func TestPipeIsNotWaitedFor(t *testing.T) {
 	// /dev/zero never ends and /dev/tty may block: only regular files are read.
-	if _, err := os.Stat("/dev/zero"); err != nil {
-		t.Skip("this system has no /dev/zero")
-	}
 	if fs := faultsOf(t, "/dev/zero"); !strings.Contains(fs[0].Problem, "not a regular file") {
 		t.Errorf("got %v", fs)
 	}
