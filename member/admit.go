@@ -38,9 +38,16 @@ func (d *Directory) Admit(ctx context.Context, l Login) (Member, error) {
 	err := again(func() error {
 		return d.Store.Update(ctx, func(tx Tx) error {
 			a = &admission{Login: l, d: d, tx: tx}
+			// Before anything else is read: what ends everybody after this moment ends
+			// the session that is made of this admission too (C6).
+			asOf, err := tx.LatestRevocation("", "")
+			if err != nil {
+				return err
+			}
 			if err := a.run(); err != nil {
 				return err
 			}
+			a.member.AsOf = asOf
 			if a.audit == nil {
 				return nil
 			}
@@ -335,7 +342,7 @@ func (a *admission) note(kind string, id ID) {
 
 // Snapshot reads everything about one admission as of one point in time (C11):
 // ErrNotFound when the member is gone. Document is not loaded.
-func (d *Directory) Snapshot(ctx context.Context, id ID, sessionHash string) (Snapshot, error) {
+func (d *Directory) Snapshot(ctx context.Context, id ID, ref SessionRef) (Snapshot, error) {
 	var s Snapshot
 	err := d.Store.View(ctx, func(tx Tx) error {
 		s = Snapshot{}
@@ -343,7 +350,13 @@ func (d *Directory) Snapshot(ctx context.Context, id ID, sessionHash string) (Sn
 		if s.Seq, err = tx.LatestRevocation("", ""); err != nil {
 			return err
 		}
-		if s.SessionEnded, err = tx.SessionEnded(sessionHash); err != nil {
+		if s.SessionEnded, err = tx.SessionEnded(ref.Hash); err != nil {
+			return err
+		}
+		if s.EndedBefore, err = tx.EndedBefore(ref.Provider); err != nil {
+			return err
+		}
+		if s.Settings, err = tx.SettingsVersion(); err != nil {
 			return err
 		}
 		if s.Member, err = tx.Member(id); err != nil {

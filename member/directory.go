@@ -61,6 +61,14 @@ type Snapshot struct {
 	Teams        []string // slugs, sorted
 	SessionEnded bool     // a tombstone for this session exists
 	Seq          int64    // the revocation log's number at the read
+	EndedBefore  int64    // the last row that ended everybody, or everybody of the session's provider; sessions stamped lower are dead
+	Settings     int64    // version of the live settings (C11)
+}
+
+// SessionRef names the session that a [Snapshot] is read for.
+type SessionRef struct {
+	Hash     string // hex of the hash of its id
+	Provider string
 }
 
 // EndedSession is the tombstone of one session.

@@ -65,6 +65,11 @@ type Member struct {
 	Document   json.RawMessage // SCIM attributes without a column of their own
 	Created    time.Time
 	Modified   time.Time
+
+	// AsOf is the revocation log's number in the transaction of
+	// [Directory.Admit], which alone sets it: a session stamped with it dies by
+	// any later row that ends everybody or everybody of its provider (C6). Not stored.
+	AsOf int64
 }
 
 // State derives the member's state.

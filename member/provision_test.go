@@ -211,7 +211,7 @@ func TestDeleteEndsSessionsOfAllEpochs(t *testing.T) {
 			t.Errorf("row %+v for epoch %d", row, m.Epoch)
 		}
 		f.waited("delete", row.Seq)
-		if _, err := f.Snapshot(ctx, m.ID, "h"); !errors.Is(err, member.ErrNotFound) {
+		if _, err := f.Snapshot(ctx, m.ID, member.SessionRef{Hash: "h"}); !errors.Is(err, member.ErrNotFound) {
 			t.Errorf("snapshot of a deleted member: %v", err)
 		}
 		f.audited("member.deleted", audit.Allowed)

@@ -14,6 +14,15 @@ const (
 	End RevocationKind = "end"
 	// Recheck makes principals stale and closes streams whose route now refuses.
 	Recheck RevocationKind = "recheck"
+	// Reload makes every node read something again before it acknowledges the
+	// row. Target is what: [ReloadSettings] or [ReloadKeys]; the scope is all.
+	Reload RevocationKind = "reload"
+)
+
+// Targets of a [Reload].
+const (
+	ReloadSettings = "settings" // principals become stale and streams are asked again too (C11)
+	ReloadKeys     = "keys"     // the cookie key ring; nobody's access changes
 )
 
 // RevocationScope tells what Target names.
@@ -23,6 +32,7 @@ type RevocationScope string
 const (
 	ScopeSession  RevocationScope = "session"  // Target: hex of the session hash
 	ScopeMember   RevocationScope = "member"   // Target: member id
+	ScopeMembers  RevocationScope = "members"  // Target: member ids with a space between; only for Recheck
 	ScopeProvider RevocationScope = "provider" // Target: provider id
 	ScopeAll      RevocationScope = "all"      // Target: ""
 )

@@ -60,6 +60,55 @@ func (d *Directory) EndSessions(ctx context.Context, by Actor, id ID, reason str
 	return d.barrier(ctx, seq)
 }
 
+// EndProvider ends every session that was made through a provider, of whomever,
+// because it was disabled or can no longer be trusted. One row, whatever their number.
+func (d *Directory) EndProvider(ctx context.Context, by Actor, provider, reason string) error {
+	if provider == "" {
+		return &InvalidError{"provider", "has no id"}
+	}
+	return d.wide(ctx, by, Revocation{Kind: End, Scope: ScopeProvider, Target: provider, Reason: reason}, "sessions.provider_ended")
+}
+
+// EndEveryone ends every session there is: Require SSO was turned on, or keys leaked.
+func (d *Directory) EndEveryone(ctx context.Context, by Actor, reason string) error {
+	return d.wide(ctx, by, Revocation{Kind: End, Scope: ScopeAll, Reason: reason}, "sessions.all_ended")
+}
+
+// RecheckEveryone makes every cached principal stale and asks again about every
+// stream: routes, or what else a decision reads, have changed.
+func (d *Directory) RecheckEveryone(ctx context.Context, by Actor, reason string) error {
+	return d.wide(ctx, by, Revocation{Kind: Recheck, Scope: ScopeAll, Reason: reason}, "sessions.rechecked")
+}
+
+// Reload makes every node read what again ([ReloadSettings], [ReloadKeys]) and
+// returns when all have.
+func (d *Directory) Reload(ctx context.Context, by Actor, what, reason string) error {
+	return d.wide(ctx, by, Revocation{Kind: Reload, Scope: ScopeAll, Target: what, Reason: reason}, "reload."+what)
+}
+
+// wide writes a row that names no member. Repeating such a call writes another
+// row, which ends what began in between too.
+func (d *Directory) wide(ctx context.Context, by Actor, r Revocation, kind string) error {
+	r.At = d.now()
+	var seq int64
+	err := d.Store.Update(ctx, func(tx Tx) (err error) {
+		e := by.event(kind, "", "")
+		if r.Scope == ScopeProvider {
+			e.Provider = r.Target
+		}
+		e.Reason = r.Reason
+		if err := tx.Audit(e); err != nil {
+			return err
+		}
+		seq, err = tx.Revoke(r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return d.barrier(ctx, seq)
+}
+
 // Suspend sets or lifts an owner's suspension, with the same cut-off as a
 // deactivation. A fallback owner cannot be suspended ([ErrFallback]), or the
 // last way in could be closed (G5). [ErrNotFound].

@@ -21,11 +21,11 @@ func TestEndedSessionIsRememberedAndCutOff_C6(t *testing.T) {
 			t.Errorf("row %+v", row)
 		}
 		f.waited("logout", row.Seq)
-		s, err := f.Snapshot(ctx, m.ID, e.Hash)
+		s, err := f.Snapshot(ctx, m.ID, member.SessionRef{Hash: e.Hash})
 		if err != nil || !s.SessionEnded || s.Member.Epoch != m.Epoch {
 			t.Errorf("snapshot %+v, %v: only this session ends", s, err)
 		}
-		if s, err = f.Snapshot(ctx, m.ID, "another"); err != nil || s.SessionEnded {
+		if s, err = f.Snapshot(ctx, m.ID, member.SessionRef{Hash: "another"}); err != nil || s.SessionEnded {
 			t.Errorf("another session: %+v, %v", s, err)
 		}
 		if err := f.EndSession(ctx, idp, e); err != nil {

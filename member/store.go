@@ -35,6 +35,7 @@ type Tx interface {
 	Memberships
 	Invitations
 	Journal
+	Marks
 }
 
 // Members are the member rows.
@@ -109,4 +110,14 @@ type Journal interface {
 	// EndSession writes the tombstone of one session: hash until its absolute end (C6).
 	EndSession(s EndedSession) error
 	SessionEnded(hash string) (bool, error)
+}
+
+// Marks are what an admission compares besides the member's own row.
+type Marks interface {
+	// EndedBefore is the number of the last End row that concerned everybody, or
+	// everybody of the provider; 0 when there is none. Such rows are kept for
+	// longer than any session lives.
+	EndedBefore(provider string) (seq int64, err error)
+	// SettingsVersion is the version of the live settings (C11).
+	SettingsVersion() (int64, error)
 }

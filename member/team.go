@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // CreateTeam makes a team of the connection, with its first members. The slug
@@ -104,9 +106,15 @@ func freeSlug(tx Tx, c Connection, name string) (string, error) {
 	return "", fmt.Errorf("%w: slug %q", ErrConflict, slug)
 }
 
-// changeMembers applies steps in order and answers how many memberships changed.
-// An id outside the connection's scope refuses the whole change.
-func changeMembers(tx Tx, c Connection, team ID, steps []MembershipStep) (changed int, err error) {
+// memberships is what a change set did: how many rows, and whose they may be.
+type memberships struct {
+	changed int
+	of      []ID // every member that a step named or moved, sorted
+}
+
+// changeMembers applies steps in order and answers what changed. An id outside
+// the connection's scope refuses the whole change.
+func changeMembers(tx Tx, c Connection, team ID, steps []MembershipStep) (ch memberships, err error) {
 	var named []ID
 	for _, s := range steps {
 		if s.Op == AddMembers || s.Op == ReplaceMembers {
@@ -118,35 +126,40 @@ func changeMembers(tx Tx, c Connection, team ID, steps []MembershipStep) (change
 	if len(named) > 0 {
 		unknown, err := tx.UnknownMembers(c.ID, named)
 		if err != nil {
-			return 0, err
+			return memberships{}, err
 		}
 		if len(unknown) > 0 {
-			return 0, &UnknownMembersError{IDs: unknown}
+			return memberships{}, &UnknownMembersError{IDs: unknown}
 		}
 	}
 	for _, s := range steps {
-		n, err := changeStep(tx, team, s)
+		n, of, err := changeStep(tx, team, s)
 		if err != nil {
-			return 0, err
+			return memberships{}, err
 		}
-		changed += n
+		ch.changed += n
+		ch.of = append(ch.of, of...)
 	}
-	return changed, nil
+	slices.Sort(ch.of)
+	ch.of = slices.Compact(ch.of)
+	return ch, nil
 }
 
-func changeStep(tx Tx, team ID, s MembershipStep) (int, error) {
+func changeStep(tx Tx, team ID, s MembershipStep) (n int, of []ID, err error) {
 	ids := slices.Clone(s.IDs)
 	slices.Sort(ids) // one order for row locks, whoever changes the team
 	ids = slices.Compact(ids)
 	switch s.Op {
 	case AddMembers:
-		return tx.AddMemberships(team, ids)
+		n, err = tx.AddMemberships(team, ids)
+		return n, ids, err
 	case RemoveMembers:
-		return tx.RemoveMemberships(team, ids)
+		n, err = tx.RemoveMemberships(team, ids)
+		return n, ids, err
 	case ReplaceMembers:
 		now, err := tx.MembersOf(team)
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		var out []ID
 		for _, m := range now {
@@ -156,26 +169,44 @@ func changeStep(tx Tx, team ID, s MembershipStep) (int, error) {
 		}
 		removed, err := tx.RemoveMemberships(team, out)
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		added, err := tx.AddMemberships(team, ids)
-		return removed + added, err
+		return removed + added, append(out, ids...), err
 	}
-	return 0, &InvalidError{"members", "has an unknown operation"}
+	return 0, nil, &InvalidError{"members", "has an unknown operation"}
 }
+
+// maxNamed members are named by one row. A larger change concerns everybody: a
+// row stays small, and asking all again costs less than a row for each.
+const (
+	maxNamed    = 100
+	maxIDLength = 64 // ours have 26
+)
 
 // noteTeam audits a change of a team and, when memberships changed, makes
 // cached principals stale: ONE row for the whole change set, whatever its size.
-func (d *Directory) noteTeam(tx Tx, by Actor, c Connection, kind string, t Team, changed int) (int64, error) {
+func (d *Directory) noteTeam(tx Tx, by Actor, c Connection, kind string, t Team, ch memberships) (int64, error) {
 	e := by.event(kind, t.ID, c.Provider)
-	e.Detail = map[string]string{"slug": t.Slug, "memberships_changed": strconv.Itoa(changed)}
+	e.Detail = map[string]string{"slug": t.Slug, "memberships_changed": strconv.Itoa(ch.changed)}
 	if err := tx.Audit(e); err != nil {
 		return 0, err
 	}
-	if changed == 0 {
+	if ch.changed == 0 {
 		return 0, nil
 	}
-	return tx.Revoke(Revocation{Kind: Recheck, Scope: ScopeAll, Reason: kind, At: d.now()})
+	r := Revocation{Kind: Recheck, Scope: ScopeAll, Reason: kind, At: d.now()}
+	// A step may name anything to be removed; what cannot be an id of ours is in no team.
+	names := make([]string, 0, len(ch.of))
+	for _, id := range ch.of {
+		if len(id) <= maxIDLength && !strings.ContainsFunc(string(id), unicode.IsSpace) {
+			names = append(names, string(id))
+		}
+	}
+	if len(names) <= maxNamed {
+		r.Scope, r.Target = ScopeMembers, strings.Join(names, " ")
+	}
+	return tx.Revoke(r)
 }
 
 // teamScope finds a team the connection may see.
@@ -250,11 +281,12 @@ func (d *Directory) UpdateTeam(ctx context.Context, by Actor, c Connection, id I
 			return err
 		}
 		out = t
-		if n == 0 && next == t {
+		if n.changed == 0 && next == t {
 			// A repeated "remove" that failed after its commit must still wait
-			// for the cut-off of the first one (C2).
+			// for the cut-off of the first one (C2). Which row that was is not known:
+			// the end of the log is not before it.
 			if len(ch.Steps) > 0 {
-				seq, err = tx.LatestRevocation(ScopeAll, "")
+				seq, err = tx.LatestRevocation("", "")
 			}
 			return err
 		}
@@ -285,7 +317,7 @@ func (d *Directory) DeleteTeam(ctx context.Context, by Actor, c Connection, id I
 		t, err := c.teamScope(tx, id)
 		if errors.Is(err, ErrNotFound) {
 			missing = err
-			seq, err = tx.LatestRevocation(ScopeAll, "")
+			seq, err = tx.LatestRevocation("", "") // the first call's row is not after it
 			return err
 		}
 		if err != nil {
@@ -301,7 +333,11 @@ func (d *Directory) DeleteTeam(ctx context.Context, by Actor, c Connection, id I
 		if err := tx.DeleteTeam(id, t.Version); err != nil {
 			return err
 		}
-		seq, err = d.noteTeam(tx, by, c, "team.deleted", t, len(members))
+		ch := memberships{changed: len(members)}
+		for _, m := range members {
+			ch.of = append(ch.of, m.ID)
+		}
+		seq, err = d.noteTeam(tx, by, c, "team.deleted", t, ch)
 		return err
 	})
 	if err != nil {

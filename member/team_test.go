@@ -102,7 +102,7 @@ func TestMembershipStepsApplyInOrderAndAllOrNothing_C08(t *testing.T) {
 			t.Fatalf("in order: %v, version %d, %v", f.in(g.ID), g2.Version, err)
 		}
 		rows := f.rows(before)
-		if len(rows) != 1 || rows[0].Kind != member.Recheck || rows[0].Scope != member.ScopeAll {
+		if len(rows) != 1 || rows[0].Kind != member.Recheck || rows[0].Scope != member.ScopeMembers {
 			t.Errorf("rows %+v: want one for the whole change set", rows)
 		}
 		f.waited("a team change", rows[0].Seq)
@@ -148,7 +148,7 @@ func TestTeamsAreScopedAndDeletedWithTheirMemberships(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := f.Snapshot(ctx, m.ID, "h")
+		s, err := f.Snapshot(ctx, m.ID, member.SessionRef{Hash: "h"})
 		if err != nil || !slices.Equal(s.Teams, []string{"finance"}) || s.Seq != f.last() || s.Member.ID != m.ID || s.SessionEnded {
 			t.Fatalf("snapshot %+v, %v", s, err)
 		}
@@ -173,7 +173,7 @@ func TestTeamsAreScopedAndDeletedWithTheirMemberships(t *testing.T) {
 		if err := f.DeleteTeam(ctx, idp, okta, g.ID, 0); !errors.Is(err, member.ErrNotFound) {
 			t.Errorf("deleted twice: %v", err)
 		}
-		if s, err = f.Snapshot(ctx, m.ID, "h"); err != nil || len(s.Teams) != 0 {
+		if s, err = f.Snapshot(ctx, m.ID, member.SessionRef{Hash: "h"}); err != nil || len(s.Teams) != 0 {
 			t.Errorf("after deletion: %v, %v", s.Teams, err)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -177,16 +178,22 @@ func (l *Live) concerned(r member.Revocation) []*flight {
 			// C7: a late row must not end what began after re-activation.
 			return r.Kind == member.Recheck || f.p.Member.Epoch < r.Epoch
 		})
-	case member.ScopeProvider:
+	case member.ScopeMembers: // only ever asked again, see member.ScopeMembers
 		var fs []*flight
-		for _, g := range l.members {
-			fs = collect(fs, g, func(f *flight) bool { return f.p.Provider == r.Target })
+		for id := range strings.FieldsSeq(r.Target) {
+			fs = collect(fs, l.members[member.ID(id)], nil)
 		}
 		return fs
-	default: // ScopeAll
+	default: // ScopeProvider, ScopeAll
 		var fs []*flight
 		for _, g := range l.members {
-			fs = collect(fs, g, nil)
+			fs = collect(fs, g, func(f *flight) bool {
+				if r.Scope == member.ScopeProvider && f.p.Provider != r.Target {
+					return false
+				}
+				// Here too a late row must not end what was signed in after it (C7).
+				return r.Kind == member.Recheck || r.Seq == 0 || f.p.Seq < r.Seq
+			})
 		}
 		return fs
 	}

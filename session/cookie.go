@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/gorilla/securecookie"
-
 	"github.com/ssogate/ssogate/internal/secret"
 )
 
@@ -34,29 +32,19 @@ const (
 // encrypted by securecookie, bound inside to door and host, one per origin.
 // Safe for concurrent use.
 type Cookies struct {
-	codecs []securecookie.Codec
+	ring   keyRing
 	secure bool
 }
 
 // NewCookies takes 64-byte keys (32 to authenticate, 32 to encrypt), the current
-// one first; older ones are still read. secure is false only on plain http
-// (localhost, or insecure_plain_http): Safari drops Secure cookies there, and
-// __Host- needs Secure, so plain names are used then and only then (protocols W6).
+// one first; the others are still, or already, read. secure is false only on
+// plain http (localhost, or insecure_plain_http): Safari drops Secure cookies
+// there, and __Host- needs Secure, so plain names are used then and only then
+// (protocols W6).
 func NewCookies(secure bool, keys ...[]byte) (*Cookies, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("session: no cookie key")
-	}
 	c := &Cookies{secure: secure}
-	for i, k := range keys {
-		if len(k) != 64 {
-			return nil, fmt.Errorf("session: cookie key %d has %d bytes, want 64", i, len(k))
-		}
-		sc := securecookie.New(k[:32], k[32:])
-		// The store decides about age; a cookie's own date would be a second clock.
-		sc.MaxAge(0)
-		sc.MaxLength(maxCookieValue)
-		sc.SetSerializer(securecookie.NopEncoder{})
-		c.codecs = append(c.codecs, sc)
+	if err := c.SetKeys(keys...); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -127,20 +115,26 @@ func (c *Cookies) read(r *http.Request, name string) (string, error) {
 	return value, nil
 }
 
-// open authenticates a cookie value and returns the token inside.
-func (c *Cookies) open(d Door, purpose, host, value string) (string, error) {
-	var raw []byte
+// open authenticates a cookie value and returns the token inside, and the key
+// that it was made with.
+func (c *Cookies) open(d Door, purpose, host, value string) (string, *cookieKey, error) {
 	// The name given to securecookie is what it authenticates, so door and host
 	// are bound without being stored.
 	bound := c.name(d, purpose) + "|" + Host(host)
-	if err := securecookie.DecodeMulti(bound, value, &raw, c.codecs...); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadCookie, err)
+	var errs []error
+	for _, k := range c.ring.keys() {
+		var raw []byte
+		err := k.codec.Decode(bound, value, &raw)
+		if err == nil {
+			return string(raw), k, nil
+		}
+		errs = append(errs, err)
 	}
-	return string(raw), nil
+	return "", nil, fmt.Errorf("%w: %w", ErrBadCookie, errors.Join(errs...))
 }
 
 func (c *Cookies) seal(d Door, purpose, host, token string) (string, error) {
-	v, err := securecookie.EncodeMulti(c.name(d, purpose)+"|"+Host(host), []byte(token), c.codecs[0])
+	v, err := c.ring.keys()[0].codec.Encode(c.name(d, purpose)+"|"+Host(host), []byte(token))
 	if err != nil {
 		return "", fmt.Errorf("session: encode cookie: %w", err)
 	}
@@ -196,7 +190,7 @@ func (c *Cookies) Bound(r *http.Request, d Door) (secret.Hash, bool) {
 	if err != nil {
 		return secret.Hash{}, false
 	}
-	t, err := c.open(d, "binding", r.Host, v)
+	t, _, err := c.open(d, "binding", r.Host, v)
 	if err != nil {
 		return secret.Hash{}, false
 	}

@@ -8,77 +8,71 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 )
 
-// Log is the revocation log as one node reads it. store/sql is the real one.
-type Log interface {
-	// Revocations returns at most limit rows after a number, in order, from the primary.
-	Revocations(ctx context.Context, after int64, limit int) ([]member.Revocation, error)
-	LastRevocation(ctx context.Context) (int64, error)
-}
-
 const (
 	logBatch    = 256
-	readTimeout = 700 * time.Millisecond // of one read of the log; shorter than a lease
-	barrierWait = 10 * time.Second       // then the caller is told to try again (design, section 3)
+	readTimeout = 700 * time.Millisecond // of one call of the lease loop; shorter than a lease
 	cutWait     = 3 * time.Second        // of closing what one row concerns; well below barrierWait
-	cleanupSize = 4096                   // queued session deletions; epochs make dropping one safe
+	expelAfter  = 3 * time.Second        // a node that is silent for so long has no lease, and has had none for a while
 )
 
-// ErrBarrier means the cut-off is committed but not yet known to be true on
-// this node: answer 503; the row stays and a retry waits for it again (C2).
-var ErrBarrier = errors.New("session: cut-off not confirmed in time")
-
-// Cutoff applies the revocation log: it holds the lease under which principals
-// may be cached, raises floors, cuts streams, and answers barriers. It is the
-// member.Revoker of the running process. Safe for concurrent use; Run must be
-// running for Barrier to return.
+// Cutoff applies the revocation log on one node: it holds the lease under which
+// principals may be cached, raises floors, cuts streams, and acknowledges. It is
+// the member.Revoker of the running process. Safe for concurrent use; Run must
+// be running for Barrier to return.
 type Cutoff struct {
-	log     Log
-	store   Store
-	streams Streams
-	grace   time.Duration
-	cutWait time.Duration
-	logger  *slog.Logger
+	log      Log
+	registry Registry
+	streams  Streams
+	wakes    Wakes
+	reload   func(ctx context.Context, what string) error
+	grace    time.Duration
+	cutWait  time.Duration
+	logger   *slog.Logger
 
-	lease  lease
-	floors *floors
-	cache  *cache
+	lease     lease
+	floors    *floors
+	cache     *cache
+	publisher *Publisher
+	tidier    *tidier
 
-	wake    chan struct{}
-	cleanup chan member.Revocation
+	wake chan struct{}
 
 	mu      sync.Mutex
+	node    Node
 	applied int64
-	changed chan struct{} // closed and replaced whenever applied grows
+	changed chan struct{} // closed and replaced whenever applied changes
 
 	metrics cutoffMetrics
 }
 
-type cutoffMetrics struct {
-	leaseUp prometheus.Gauge
-	applied prometheus.Gauge
-	barrier prometheus.Histogram
-	dropped prometheus.Counter
-}
-
-// CutoffOptions are what a Cutoff works with; all but Now and Registry are required.
+// CutoffOptions are what a Cutoff works with. Wakes, Reload, Name, Now and
+// Metrics may be left out.
 type CutoffOptions struct {
-	Log        Log
-	Store      Store
-	Streams    Streams
+	Log      Log
+	Registry Registry
+	Finisher Finisher
+	Store    Store
+	Streams  Streams
+	Wakes    Wakes // nil in a single process
+	// Reload reads anew what a Reload row names, before the row is acknowledged.
+	// An error leaves it unacknowledged, and the lease runs out. For what it does
+	// not know it returns nil.
+	Reload     func(ctx context.Context, what string) error
+	Name       string        // of this node, in lists
 	LeaseGrace time.Duration // streams live this long without contact to SQL
 	Logger     *slog.Logger
-	Now        func() time.Time // wall clock, for jump detection
-	Registry   prometheus.Registerer
+	Now        clock.Func // wall clock, for jump detection
+	Metrics    Registerer
 }
 
-// NewCutoff makes a Cutoff that holds no lease yet. It reads the log's current
-// end, before which nothing of this process can exist.
+// NewCutoff makes a Cutoff that is registered and holds no lease yet. It starts
+// at the log's current end, before which nothing of this process can exist. The
+// registration is committed when it returns (C8): serve nobody before that.
 func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 	last, err := o.Log.LastRevocation(ctx)
 	if err != nil {
@@ -88,30 +82,59 @@ func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 		o.Now = time.Now
 	}
 	c := &Cutoff{
-		log: o.Log, store: o.Store, streams: o.Streams, grace: o.LeaseGrace, cutWait: cutWait, logger: o.Logger,
+		log: o.Log, registry: o.Registry, streams: o.Streams, wakes: o.Wakes, reload: o.Reload,
+		grace: o.LeaseGrace, cutWait: cutWait, logger: o.Logger,
 		lease: lease{boot: bootTime, wall: o.Now}, floors: newFloors(), cache: newCache(),
-		wake: make(chan struct{}, 1), cleanup: make(chan member.Revocation, cleanupSize),
-		applied: last, changed: make(chan struct{}),
-		metrics: cutoffMetrics{
-			leaseUp: prometheus.NewGauge(prometheus.GaugeOpts{Name: "lease_up", Help: "1 while this node may use its principal cache."}),
-			applied: prometheus.NewGauge(prometheus.GaugeOpts{Name: "revocation_applied", Help: "Number of the last revocation applied."}),
-			barrier: prometheus.NewHistogram(prometheus.HistogramOpts{
-				Name: "cutoff_barrier_seconds", Help: "From commit until the cut-off was true.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
-			}),
-			dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "session_cleanup_dropped_total", Help: "Session deletions given up; the sessions are dead by epoch all the same."}),
-		},
+		wake: make(chan struct{}, 1), node: Node{Name: o.Name}, applied: last, changed: make(chan struct{}),
 	}
-	if o.Registry != nil {
-		o.Registry.MustRegister(c.metrics.leaseUp, c.metrics.applied, c.metrics.barrier, c.metrics.dropped)
+	if c.metrics, err = newCutoffMetrics(o.Metrics, c); err != nil {
+		return nil, err
+	}
+	c.publisher = &Publisher{Registry: o.Registry, Wakes: o.Wakes, boot: bootTime}
+	c.tidier = &tidier{finisher: o.Finisher, store: o.Store, logger: o.Logger, late: c.metrics.late, soon: make(chan time.Duration, 1)}
+	if err := c.join(ctx); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+// join registers this process as a new node, which has applied what the old one
+// had: rows from while it was away are still to come.
+func (c *Cutoff) join(ctx context.Context) error {
+	n := Node{ID: secret.NewToken(), Name: c.node.Name, Applied: c.Applied()}
+	if err := c.registry.Join(ctx, n); err != nil {
+		return fmt.Errorf("session: register this node: %w", err)
+	}
+	c.mu.Lock()
+	c.node.ID = n.ID
+	c.mu.Unlock()
+	return nil
+}
+
+// Leave deregisters the node. Call it once Run has returned and the last request
+// and stream have ended (C8).
+func (c *Cutoff) Leave(ctx context.Context) error {
+	if err := c.registry.Leave(ctx, c.id()); err != nil {
+		return fmt.Errorf("session: deregister this node: %w", err)
+	}
+	return nil
+}
+
+func (c *Cutoff) id() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.node.ID
 }
 
 // Run reads and applies the log until ctx ends. It returns nil then.
 func (c *Cutoff) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { c.cleanLoop(ctx) })
 	defer wg.Wait()
+	wg.Go(func() { c.tidier.run(ctx) })
+	if c.wakes != nil {
+		wg.Go(func() { c.wakes.Listen(ctx, c.hurry) })
+	}
+	wg.Go(func() { c.expelLoop(ctx) })
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	lost := c.lease.boot() // since when there has been no lease
@@ -121,15 +144,13 @@ func (c *Cutoff) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		_, held := c.lease.held()
-		switch {
-		case held:
+		if _, held := c.lease.held(); held {
 			if !up {
 				c.logger.Info("lease held: principals may be cached")
 			}
 			up, cut, lost = true, false, c.lease.boot()
 			c.metrics.leaseUp.Set(1)
-		default:
+		} else {
 			if up {
 				c.logger.Error("lease lost: every request now asks the stores", "err", err)
 			}
@@ -138,7 +159,7 @@ func (c *Cutoff) Run(ctx context.Context) error {
 			// A stream has no next request that could be refused: without contact to
 			// the log it is closed (C12).
 			if !cut && c.lease.boot()-lost > c.grace {
-				c.logger.Error("no contact to the database: closing all streams", "after", c.grace)
+				c.logger.Error("no contact to the database: closing all streams", "after", c.grace, "err", err)
 				c.streams.CutAll(ctx, "database unreachable")
 				cut = true
 			}
@@ -152,51 +173,138 @@ func (c *Cutoff) Run(ctx context.Context) error {
 	}
 }
 
-// step reads to the end of the log, applies what it finds, and only then
-// extends the lease (C5).
+// hurry makes the lease loop call now instead of at the next tick.
+func (c *Cutoff) hurry() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // one is on its way already
+	}
+}
+
+// step calls until it has read to the end of the log, has applied what it found
+// and has acknowledged it, and only then extends the lease (C5).
 func (c *Cutoff) step(ctx context.Context) error {
-	for {
+	var pending time.Duration // when the call was sent whose rows the next one acknowledges
+	for ctx.Err() == nil {
 		sent := c.lease.boot()
-		rctx, cancel := context.WithTimeout(ctx, readTimeout)
-		rows, err := c.log.Revocations(rctx, c.Applied(), logBatch)
-		cancel()
+		b, err := c.call(ctx)
+		if errors.Is(err, ErrNotRegistered) {
+			c.logger.Warn("this node was expelled from the registry while it was silent; it joins again")
+			// One that is expelled again at once gives up until the next tick.
+			if err = c.join(ctx); err == nil {
+				b, err = c.call(ctx)
+			}
+		}
 		if err != nil {
 			return err
 		}
-		for _, r := range rows {
-			c.apply(ctx, r)
+		if pending != 0 {
+			c.lease.extend(pending)
 		}
-		if len(rows) < logBatch {
+		if err := c.take(ctx, b); err != nil {
+			return err
+		}
+		if len(b.Rows) == 0 {
 			c.lease.extend(sent)
 			return nil
 		}
+		// A full batch may not have reached the end of the log.
+		if pending = sent; len(b.Rows) == logBatch {
+			pending = 0
+		}
 	}
+	return ctx.Err()
+}
+
+func (c *Cutoff) call(ctx context.Context) (Batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return c.log.Lease(ctx, c.id(), c.Applied(), logBatch)
+}
+
+// take applies one batch. Numbers are dense, so a gap means that rows were swept
+// while this node was away for very long: then nothing that it knows counts any more.
+func (c *Cutoff) take(ctx context.Context, b Batch) error {
+	c.metrics.last.Store(b.Last)
+	if b.Last < c.Applied() {
+		c.forget(ctx, b.Last)
+	}
+	for _, r := range b.Rows {
+		if r.Seq > c.Applied()+1 {
+			c.skip(ctx, r.Seq-1)
+		}
+		if err := c.apply(ctx, r); err != nil {
+			return err
+		}
+	}
+	if len(b.Rows) == 0 && b.Last > c.Applied() {
+		c.skip(ctx, b.Last)
+	}
+	return nil
+}
+
+// skip stands in for rows that cannot be read any more: everybody is asked again.
+func (c *Cutoff) skip(ctx context.Context, upTo int64) {
+	c.logger.Warn("rows of the revocation log are missing: everybody is asked again", "after", c.Applied(), "up_to", upTo)
+	c.cut(ctx, member.Revocation{Seq: upTo, Kind: member.Recheck, Scope: member.ScopeAll})
+	c.acknowledge(upTo)
+}
+
+// forget begins anew after the log went back: the database was restored, or
+// failed over to a server that had not received everything, which the guarantee
+// excludes (C12). Numbers of two histories cannot be compared, so nothing that
+// was read under the old one may be used, and who has a stream open cannot be known.
+func (c *Cutoff) forget(ctx context.Context, last int64) {
+	c.logger.Error("the revocation log went back: committed rows are lost; closing all streams and reading everything again",
+		"from", c.Applied(), "to", last)
+	c.lease.void()
+	c.cache.clear()
+	c.floors.reset()
+	c.streams.CutAll(ctx, "database restored")
+	c.acknowledge(last)
 }
 
 // apply makes one row true here. The order is the guarantee: floor first (no new
 // hit), then streams and requests in flight, then the acknowledgement.
-func (c *Cutoff) apply(ctx context.Context, r member.Revocation) {
+func (c *Cutoff) apply(ctx context.Context, r member.Revocation) error {
+	if r.Kind == member.Reload {
+		if c.reload != nil {
+			if err := c.reload(ctx, r.Target); err != nil {
+				return fmt.Errorf("session: reload %s: %w", r.Target, err)
+			}
+		}
+		if r.Target == member.ReloadKeys {
+			c.acknowledge(r.Seq)
+			return nil
+		}
+		r.Kind, r.Scope, r.Target = member.Recheck, member.ScopeAll, ""
+	}
+	c.cut(ctx, r)
+	if r.Kind == member.End {
+		c.tidier.notice()
+	}
+	c.acknowledge(r.Seq)
+	return nil
+}
+
+func (c *Cutoff) cut(ctx context.Context, r member.Revocation) {
 	c.floors.raise(r)
-	c.cache.evict(r)
 	// Bounded: rows are applied in order, and a recheck that asks a slow store
 	// for thousands of streams must not hold up the deactivation behind it. What
 	// has not been answered by then is closed.
-	cctx, cancel := context.WithTimeout(ctx, c.cutWait)
-	c.streams.Cut(cctx, r)
-	cancel()
-	if r.Kind == member.End {
-		select {
-		case c.cleanup <- r:
-		default:
-			c.metrics.dropped.Inc()
-		}
-	}
+	ctx, cancel := context.WithTimeout(ctx, c.cutWait)
+	defer cancel()
+	c.streams.Cut(ctx, r)
+}
+
+// acknowledge notes that rows up to seq are true here. The primary learns it
+// with the next call.
+func (c *Cutoff) acknowledge(seq int64) {
 	c.mu.Lock()
-	c.applied = r.Seq
+	defer c.mu.Unlock()
+	c.applied = seq
 	close(c.changed)
 	c.changed = make(chan struct{})
-	c.mu.Unlock()
-	c.metrics.applied.Set(float64(r.Seq))
 }
 
 // Applied is the number of the last row that is true here.
@@ -206,76 +314,52 @@ func (c *Cutoff) Applied() int64 {
 	return c.applied
 }
 
-// Barrier implements member.Revoker: it returns once rows up to seq are true.
+// Barrier implements member.Revoker: it returns once rows up to seq are true on
+// every node, this one included.
 func (c *Cutoff) Barrier(ctx context.Context, seq int64) error {
 	begin := time.Now()
-	timeout := time.NewTimer(barrierWait)
-	defer timeout.Stop()
+	ctx, cancel := context.WithTimeout(ctx, barrierWait)
+	defer cancel()
+	c.publisher.wake()
 	for {
 		c.mu.Lock()
 		done, changed := c.applied >= seq, c.changed
 		c.mu.Unlock()
 		if done {
-			c.metrics.barrier.Observe(time.Since(begin).Seconds())
-			return nil
+			break
 		}
-		select {
-		case c.wake <- struct{}{}:
-		default: // a wake-up is already on its way
-		}
+		c.hurry()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ErrBarrier, ctx.Err())
-		case <-timeout.C:
-			return ErrBarrier
+			return fmt.Errorf("%w: on this node: %w", ErrBarrier, ctx.Err())
 		}
 	}
+	c.tidier.hurry()
+	if err := c.publisher.wait(ctx, seq, c.id()); err != nil {
+		return err
+	}
+	c.metrics.barrier.Observe(time.Since(begin).Seconds())
+	return nil
 }
 
-// cleanLoop deletes ended sessions from the session store. Nothing depends on
-// it: epochs and tombstones already refuse them, so a store that is down only
-// delays the tidying.
-func (c *Cutoff) cleanLoop(ctx context.Context) {
+// expelLoop removes nodes that are silent: each would cost every cut-off the
+// whole bound. All nodes do it, in no order; one of them finds something.
+func (c *Cutoff) expelLoop(ctx context.Context) {
+	tick := time.NewTicker(expelAfter)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-c.cleanup:
-			c.clean(ctx, r)
+		case <-tick.C:
 		}
-	}
-}
-
-func (c *Cutoff) clean(ctx context.Context, r member.Revocation) {
-	for wait := 100 * time.Millisecond; wait < 10*time.Second; wait *= 2 {
-		dctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		err := c.deleteSessions(dctx, r)
+		ectx, cancel := context.WithTimeout(ctx, readTimeout)
+		n, err := c.registry.Expel(ectx, expelAfter)
 		cancel()
-		if err == nil {
-			return
+		if err == nil && n > 0 { // without contact the lease says so already
+			c.logger.Warn("nodes that no longer call were expelled from the registry", "count", n)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
-	c.metrics.dropped.Inc()
-}
-
-func (c *Cutoff) deleteSessions(ctx context.Context, r member.Revocation) error {
-	switch r.Scope {
-	case member.ScopeMember:
-		_, err := c.store.DeleteMember(ctx, member.ID(r.Target), r.Epoch)
-		return err
-	case member.ScopeSession:
-		if h, err := secret.ParseHash(r.Target); err == nil { // else it names no session we could delete
-			return c.store.Delete(ctx, h)
-		}
-		return nil
-	default:
-		return nil
 	}
 }
 

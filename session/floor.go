@@ -1,8 +1,10 @@
 package session
 
 import (
+	"strings"
 	"sync"
 
+	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 )
 
@@ -18,12 +20,12 @@ type floors struct {
 	all     int64
 	max     int64
 	member  map[member.ID]int64
-	session map[string]int64
+	session map[secret.Hash]int64
 	prov    map[string]int64
 }
 
 func newFloors() *floors {
-	return &floors{member: map[member.ID]int64{}, session: map[string]int64{}, prov: map[string]int64{}}
+	return &floors{member: map[member.ID]int64{}, session: map[secret.Hash]int64{}, prov: map[string]int64{}}
 }
 
 // raise records a revocation.
@@ -34,8 +36,14 @@ func (f *floors) raise(r member.Revocation) {
 	switch r.Scope {
 	case member.ScopeMember:
 		f.member[member.ID(r.Target)] = max(f.member[member.ID(r.Target)], r.Seq)
+	case member.ScopeMembers:
+		for id := range strings.FieldsSeq(r.Target) {
+			f.member[member.ID(id)] = max(f.member[member.ID(id)], r.Seq)
+		}
 	case member.ScopeSession:
-		f.session[r.Target] = max(f.session[r.Target], r.Seq)
+		if h, err := secret.ParseHash(r.Target); err == nil { // else it names no session that could be shown
+			f.session[h] = max(f.session[h], r.Seq)
+		}
 	case member.ScopeProvider:
 		f.prov[r.Target] = max(f.prov[r.Target], r.Seq)
 	default: // ScopeAll, and any scope this version does not know: everything is stale
@@ -49,10 +57,20 @@ func (f *floors) raise(r member.Revocation) {
 	}
 }
 
+// reset forgets everything: the numbers of another history mean nothing.
+func (f *floors) reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all, f.max = 0, 0
+	clear(f.member)
+	clear(f.session)
+	clear(f.prov)
+}
+
 // fresh reports whether nothing applied since p was read concerns it.
 func (f *floors) fresh(p *Principal) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return p.asOf >= f.all && p.asOf >= f.member[p.Member.ID] &&
-		p.asOf >= f.prov[p.Provider] && p.asOf >= f.session[p.Session.String()]
+		p.asOf >= f.prov[p.Provider] && p.asOf >= f.session[p.Session]
 }

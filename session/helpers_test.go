@@ -26,6 +26,7 @@ type world struct {
 	store   *sessiontest.Fake
 	dir     *directory
 	log     *revlog
+	primary *sessiontest.FakePrimary
 	streams *streams
 	cutoff  *session.Cutoff
 	cookies *session.Cookies
@@ -38,10 +39,11 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, clock: &clock.Manual{}, streams: &streams{}}
 	w.store = sessiontest.NewFake(w.clock.Now)
 	w.log = &revlog{}
+	w.primary = &sessiontest.FakePrimary{Rows: w.log}
 	w.dir = &directory{members: map[member.ID]member.Member{}, log: w.log, ended: map[string]bool{}}
 	var err error
 	w.cutoff, err = session.NewCutoff(t.Context(), session.CutoffOptions{
-		Log: w.log, Store: w.store, Streams: w.streams, LeaseGrace: 300 * time.Millisecond,
+		Log: w.primary, Registry: w.primary, Finisher: w.primary, Store: w.store, Streams: w.streams, LeaseGrace: 300 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
 	})
 	if err != nil {
@@ -138,11 +140,11 @@ func (d *directory) setFail(err error) {
 	d.fail = err
 }
 
-func (d *directory) Snapshot(_ context.Context, id member.ID, hash string) (member.Snapshot, error) {
+func (d *directory) Snapshot(_ context.Context, id member.ID, ref member.SessionRef) (member.Snapshot, error) {
 	d.mu.Lock()
 	m, ok := d.members[id]
 	seq, _ := d.log.LastRevocation(context.Background())
-	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[hash], Seq: seq}
+	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[ref.Hash], Seq: seq}
 	err, during := d.fail, d.during
 	d.during = nil
 	d.mu.Unlock()

@@ -51,6 +51,14 @@ func (l *lease) live(now time.Duration) bool {
 	return jump < maxWallJump && jump > -maxWallJump
 }
 
+// void ends the lease at once; what was read under it is never a hit again (C4).
+func (l *lease) void() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = 0
+	l.gen++
+}
+
 // extend counts from the moment the confirming read was SENT, not from when its
 // answer came: the answer may have been on its way for long.
 func (l *lease) extend(sent time.Duration) {

@@ -14,15 +14,24 @@ import (
 
 // Directory is what the Manager asks about members. *member.Directory is the real one.
 type Directory interface {
-	Snapshot(ctx context.Context, id member.ID, sessionHash string) (member.Snapshot, error)
+	Snapshot(ctx context.Context, id member.ID, ref member.SessionRef) (member.Snapshot, error)
 	EndSession(ctx context.Context, by member.Actor, s member.EndedSession) error
 	EndSessions(ctx context.Context, by member.Actor, id member.ID, reason string) error
 }
 
+// Settings are the live settings as this node holds them (C11).
+type Settings interface {
+	Version() int64
+	// Reload reads them anew; afterwards Version is at least the one asked for, or
+	// there is an error.
+	Reload(ctx context.Context, atLeast int64) error
+}
+
 // Limits of a session.
 type Limits struct {
-	Idle     time.Duration // without a request
-	Absolute time.Duration // from sign-in, whatever happens
+	Idle      time.Duration // without a request
+	Absolute  time.Duration // from sign-in, whatever happens
+	PerMember int           // sessions of one member at once; the oldest ends for one more. 0: no limit
 }
 
 // Manager starts, admits and ends sessions. Safe for concurrent use.
@@ -34,7 +43,9 @@ type Manager struct {
 	limits   Limits
 	now      clock.Func
 	provider func(id string) bool
+	settings Settings
 	touches  touches
+	flights  flights
 }
 
 // ManagerOptions are what a Manager works with; all but Now are required.
@@ -47,6 +58,8 @@ type ManagerOptions struct {
 	Now       clock.Func
 	// ProviderActive says whether sessions made through a provider still count.
 	ProviderActive func(id string) bool
+	// Settings are what ProviderActive and the policies read; nil when they never change.
+	Settings Settings
 }
 
 // NewManager makes a Manager.
@@ -54,7 +67,7 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 	if o.Store == nil || o.Directory == nil || o.Cookies == nil || o.Cutoff == nil || o.ProviderActive == nil {
 		return nil, errors.New("session: manager needs store, directory, cookies, cutoff and providers")
 	}
-	if o.Limits.Idle <= 0 || o.Limits.Absolute <= 0 {
+	if o.Limits.Idle <= 0 || o.Limits.Absolute <= 0 || o.Limits.PerMember < 0 {
 		return nil, errors.New("session: idle and absolute limits must be positive")
 	}
 	if o.Now == nil {
@@ -62,7 +75,7 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 	}
 	return &Manager{
 		store: o.Store, dir: o.Directory, cookies: o.Cookies, cutoff: o.Cutoff,
-		limits: o.Limits, now: steady(o.Now, bootTime), provider: o.ProviderActive,
+		limits: o.Limits, now: steady(o.Now, bootTime), provider: o.ProviderActive, settings: o.Settings,
 		touches: touches{m: map[secret.Hash]time.Time{}},
 	}, nil
 }
@@ -84,12 +97,9 @@ func (m *Manager) admit(ctx context.Context, r *http.Request, d Door) (*Principa
 	if err != nil {
 		return nil, err
 	}
-	key := cacheKey{door: d, host: Host(r.Host), value: value}
-	// The applied number is taken before any read, so that a revocation applied
-	// while reading makes the result stale rather than slipping under it (C3).
-	asOf := m.cutoff.Applied()
-	gen, leased := m.cutoff.lease.held()
-	if leased {
+	host := Host(r.Host)
+	key := keyOf(d, host, value)
+	if gen, leased := m.cutoff.lease.held(); leased {
 		if p, err := m.hit(key, gen); p != nil || err != nil {
 			return p, err
 		}
@@ -100,40 +110,26 @@ func (m *Manager) admit(ctx context.Context, r *http.Request, d Door) (*Principa
 	if e := m.cutoff.cache.get(key); e != nil {
 		used = time.UnixMilli(e.seen.Load())
 	}
-	token, err := m.cookies.open(d, "session", r.Host, value)
+	token, made, err := m.cookies.open(d, "session", host, value)
 	if err != nil {
 		return nil, err
 	}
-	p, seen, err := m.load(ctx, secret.Sum(token), asOf, used)
-	// A row applied while we were reading makes the result stale. It may say "ended"
-	// or only "other teams": read again to know which. Bounded, because a
-	// bulk change of teams can go on for as long as it likes.
-	for range maxRereads {
-		if err != nil || m.Still(p) {
-			break
-		}
-		asOf = m.cutoff.Applied()
-		gen, leased = m.cutoff.lease.held()
-		p, seen, err = m.load(ctx, secret.Sum(token), asOf, used)
-	}
+	f, err := m.read(ctx, secret.Sum(token), used)
 	if err != nil {
 		return nil, err
-	}
-	if !m.Still(p) {
-		return nil, errors.New("session: principal kept changing while it was read")
 	}
 	at := m.now()
-	if at.Sub(seen) >= touchEvery {
-		m.touches.note(p.Session, at)
-		seen = at
+	if at.Sub(f.seen) >= touchEvery {
+		m.touches.note(f.p.Session, at)
+		f.seen = at
 	}
-	if now, ok := m.cutoff.lease.held(); leased && ok && now == gen {
-		e := &cached{p: p, gen: gen}
+	if now, ok := m.cutoff.lease.held(); f.leased && ok && now == f.gen && made.accepted.Load() {
+		e := &cached{p: f.p, gen: f.gen, key: made}
 		e.seen.Store(at.UnixMilli())
-		e.noted.Store(seen.UnixMilli())
+		e.noted.Store(f.seen.UnixMilli())
 		m.cutoff.cache.put(key, e)
 	}
-	return p, nil
+	return f.p, nil
 }
 
 // hit answers from the cache, or (nil, nil) when it has nothing usable.
@@ -142,7 +138,7 @@ func (m *Manager) hit(key cacheKey, gen int64) (*Principal, error) {
 	if e == nil {
 		return nil, nil
 	}
-	if e.gen != gen || !m.cutoff.floors.fresh(e.p) || !m.provider(e.p.Provider) {
+	if !m.usable(e, gen) {
 		return nil, nil // stale: read again; put replaces it
 	}
 	now := m.now()
@@ -166,8 +162,14 @@ func (m *Manager) hit(key cacheKey, gen int64) (*Principal, error) {
 	return e.p, nil
 }
 
+// usable reports whether a cached principal may be a hit under a lease.
+func (m *Manager) usable(e *cached, gen int64) bool {
+	return e.gen == gen && e.key.accepted.Load() && m.cutoff.floors.fresh(e.p) && m.provider(e.p.Provider)
+}
+
 // load is the uncached read: session store, then everything about the member in
 // one snapshot (C11), which also tells whether this very session was ended (C6).
+// asOf is the applied number from before any read (C3).
 func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time.Time) (*Principal, time.Time, error) {
 	rec, err := m.store.Get(ctx, h)
 	switch {
@@ -184,13 +186,21 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 	if !now.Before(rec.Expires) || now.Sub(seen) > m.limits.Idle {
 		return nil, time.Time{}, ErrExpired
 	}
-	snap, err := m.dir.Snapshot(ctx, rec.Member, h.String())
+	snap, err := m.dir.Snapshot(ctx, rec.Member, member.SessionRef{Hash: h.String(), Provider: rec.Provider})
 	switch {
 	case errors.Is(err, member.ErrNotFound):
 		return nil, time.Time{}, ErrRevoked
 	case err != nil:
 		return nil, time.Time{}, fmt.Errorf("session: read member: %w", err)
-	case snap.SessionEnded, snap.Member.Epoch != rec.Epoch, !m.provider(rec.Provider):
+	}
+	if m.settings != nil && snap.Settings > m.settings.Version() {
+		// Somebody was let in or kept out by settings that this node has not seen.
+		if err := m.settings.Reload(ctx, snap.Settings); err != nil {
+			return nil, time.Time{}, fmt.Errorf("session: reload settings: %w", err)
+		}
+	}
+	switch {
+	case dead(rec, snap), !m.provider(rec.Provider):
 		return nil, time.Time{}, ErrRevoked
 	case !snap.Member.Admitted():
 		return nil, time.Time{}, ErrMember
@@ -198,12 +208,18 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 	snap.Member.Document = nil
 	return &Principal{
 		Session: h, Member: snap.Member, Teams: snap.Teams, Provider: rec.Provider,
-		Issued: rec.Issued, Expires: rec.Expires,
+		Issued: rec.Issued, Expires: rec.Expires, Seq: rec.Seq,
 		// The snapshot shows every row up to its own number, which is never below
 		// what was applied before the read began. Without it nobody could be admitted
 		// while a row is being applied, not even to be re-checked for that row.
 		asOf: max(asOf, snap.Seq),
 	}, seen, nil
+}
+
+// dead reports whether something ended this very session, or everything its
+// member or provider had at the time (C6).
+func dead(rec Record, snap member.Snapshot) bool {
+	return snap.SessionEnded || snap.Member.Epoch != rec.Epoch || rec.Seq < snap.EndedBefore
 }
 
 // Still re-checks a principal after its request was registered, and again
@@ -223,7 +239,8 @@ func (m *Manager) Token(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return m.cookies.open(Gateway, "session", r.Host, v)
+	token, _, err := m.cookies.open(Gateway, "session", r.Host, v)
+	return token, err
 }
 
 // Good reports whether the session with this id would be admitted now, by a read
@@ -235,16 +252,13 @@ func (m *Manager) Good(ctx context.Context, id string) error {
 
 // Start describes a new session.
 type Start struct {
-	Member       member.Member // as Directory.Admit returned it: its Epoch is stamped (C6)
+	Member       member.Member // as Directory.Admit returned it: its Epoch and AsOf are stamped (C6)
 	Provider     string
 	SessionIndex string
 	NotAfter     time.Time // SessionNotOnOrAfter; zero = no cap
 	Address      string
 	UserAgent    string
 }
-
-// maxRereads bounds how often one request reads its principal again.
-const maxRereads = 4
 
 // maxUserAgent bounds what is kept of a User-Agent.
 const maxUserAgent = 256
@@ -263,12 +277,15 @@ func (m *Manager) Start(ctx context.Context, s Start) (id string, rec Record, er
 		end = s.NotAfter.UTC().Truncate(time.Millisecond)
 	}
 	rec = Record{
-		Version: RecordVersion, Hash: secret.Sum(id), Member: s.Member.ID, Epoch: s.Member.Epoch,
+		Version: RecordVersion, Hash: secret.Sum(id), Member: s.Member.ID, Epoch: s.Member.Epoch, Seq: s.Member.AsOf,
 		Provider: s.Provider, SessionIndex: s.SessionIndex, Issued: now, LastSeen: now, Expires: end,
 		Address: s.Address, UserAgent: s.UserAgent[:min(len(s.UserAgent), maxUserAgent)],
 	}
 	if err := m.store.Create(ctx, rec); err != nil {
 		return "", Record{}, fmt.Errorf("session: start: %w", err)
+	}
+	if err := m.limit(ctx, rec); err != nil {
+		return "", Record{}, err
 	}
 	return id, rec, nil
 }

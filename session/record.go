@@ -20,6 +20,7 @@ type Record struct {
 	Hash         secret.Hash `json:"-"` // stored as the record's own id and compared after every read
 	Member       member.ID   `json:"m"`
 	Epoch        int64       `json:"e"` // the member's epoch at sign-in
+	Seq          int64       `json:"n"` // the revocation log's number at sign-in, see member.Member.AsOf
 	Provider     string      `json:"p"`
 	SessionIndex string      `json:"si,omitempty"` // the IdP's own session, for single logout
 	Issued       time.Time   `json:"iat"`
@@ -27,6 +28,15 @@ type Record struct {
 	Expires      time.Time   `json:"exp"` // absolute end; never moved
 	Address      string      `json:"ip,omitempty"`
 	UserAgent    string      `json:"ua,omitempty"`
+}
+
+// Used is one use, as [Store.Touch] takes it.
+func Used(h secret.Hash, seen time.Time) []Use { return []Use{{h, seen}} }
+
+// Use is when a session was last used, to be written back.
+type Use struct {
+	Hash secret.Hash
+	Seen time.Time
 }
 
 // Errors of a Store. Any other error means the store could not answer: 503, and nothing is destroyed.
@@ -45,9 +55,10 @@ type Store interface {
 	Create(ctx context.Context, r Record) error
 	// Get returns the record or ErrNotFound / ErrMismatch.
 	Get(ctx context.Context, h secret.Hash) (Record, error)
-	// Touch sets LastSeen if the session exists; it never creates one (C6) and
-	// never moves the absolute end. A missing session is no error.
-	Touch(ctx context.Context, h secret.Hash, seen time.Time) error
+	// Touch sets LastSeen of those that exist and were last seen earlier: two
+	// nodes may write back in any order. It never creates a session (C6) and never
+	// moves the absolute end. Missing ones are no error. After an error some may be set.
+	Touch(ctx context.Context, uses []Use) error
 	// Delete removes one session; a missing one is no error.
 	Delete(ctx context.Context, h secret.Hash) error
 	// DeleteMember removes the member's sessions whose epoch is below, and answers how many (C7).

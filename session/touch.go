@@ -12,6 +12,7 @@ import (
 const (
 	touchEvery  = time.Minute // a session's LastSeen is written at most this often
 	flushEvery  = 15 * time.Second
+	touchBatch  = 500
 	touchBudget = 100_000 // sessions waiting to be written; memory bound
 )
 
@@ -62,6 +63,8 @@ func (m *Manager) RunTouches(ctx context.Context, log *slog.Logger) {
 			log.Warn("idle times cannot be written; they are kept and tried again", "err", err)
 		}
 		failing = err != nil
+		gen, _ := m.cutoff.lease.held()
+		m.cutoff.cache.sweep(m.now(), func(e *cached) bool { return m.usable(e, gen) })
 	}
 }
 
@@ -73,15 +76,31 @@ func (m *Manager) flush(ctx context.Context) error {
 		batch[h] = t
 	}
 	m.touches.mu.Unlock()
+	uses := make([]Use, 0, touchBatch)
 	for h, at := range batch {
-		if err := m.store.Touch(ctx, h, at); err != nil {
-			return err
+		if uses = append(uses, Use{h, at}); len(uses) == touchBatch {
+			if err := m.writeBack(ctx, uses); err != nil {
+				return err
+			}
+			uses = uses[:0]
 		}
-		m.touches.mu.Lock()
-		if m.touches.m[h].Equal(at) { // used again meanwhile: keep the newer
-			delete(m.touches.m, h)
+	}
+	return m.writeBack(ctx, uses)
+}
+
+func (m *Manager) writeBack(ctx context.Context, uses []Use) error {
+	if len(uses) == 0 {
+		return nil
+	}
+	if err := m.store.Touch(ctx, uses); err != nil {
+		return err
+	}
+	m.touches.mu.Lock()
+	defer m.touches.mu.Unlock()
+	for _, u := range uses {
+		if m.touches.m[u.Hash].Equal(u.Seen) { // used again meanwhile: keep the newer
+			delete(m.touches.m, u.Hash)
 		}
-		m.touches.mu.Unlock()
 	}
 	return nil
 }

@@ -73,8 +73,9 @@ func newWorld(t *testing.T, change ...func(*sso.Options)) *world {
 		}
 	}
 	var err error
+	primary := &sessiontest.FakePrimary{Rows: w.members}
 	w.cutoff, err = session.NewCutoff(t.Context(), session.CutoffOptions{
-		Log: w.members, Store: w.store, Streams: noStreams{}, LeaseGrace: time.Minute, Logger: log, Now: w.clock.Now,
+		Log: primary, Registry: primary, Finisher: primary, Store: w.store, Streams: noStreams{}, LeaseGrace: time.Minute, Logger: log, Now: w.clock.Now,
 	})
 	must(err)
 	w.dir = &directory{Directory: &member.Directory{Store: w.members, Revoker: w.cutoff, Now: w.clock.Now}}

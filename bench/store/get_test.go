@@ -73,7 +73,7 @@ func BenchmarkGet(b *testing.B) {
 func BenchmarkTouch(b *testing.B) {
 	benchStores(b, func(b *testing.B, s session.Store, records []session.Record) {
 		for i := 0; b.Loop(); i++ {
-			if err := s.Touch(b.Context(), records[i%len(records)].Hash, time.Now()); err != nil {
+			if err := s.Touch(b.Context(), session.Used(records[i%len(records)].Hash, time.Now())); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -118,6 +118,17 @@ func (t *tx) LatestRevocation(scope member.RevocationScope, target string) (int6
 	return 0, nil
 }
 
+func (t *tx) EndedBefore(provider string) (int64, error) {
+	for _, r := range slices.Backward(t.revocations) {
+		if r.Kind == member.End && (r.Scope == member.ScopeAll || r.Scope == member.ScopeProvider && r.Target == provider) {
+			return r.Seq, nil
+		}
+	}
+	return 0, nil
+}
+
+func (t *tx) SettingsVersion() (int64, error) { return 1, nil }
+
 func (t *tx) Audit(e audit.Event) error {
 	if t.revoked {
 		return errors.New("membertest: Audit after Revoke")

@@ -14,7 +14,7 @@ import (
 func touch(e *env) {
 	r, other := e.create("a", "m1", 1), e.create("b", "m1", 1)
 	r.LastSeen = r.LastSeen.Add(90 * time.Second)
-	if err := e.s.Touch(e.ctx, r.Hash, r.LastSeen); err != nil {
+	if err := e.s.Touch(e.ctx, session.Used(r.Hash, r.LastSeen)); err != nil {
 		e.Fatal(err)
 	}
 	e.wantLive(r)
@@ -26,14 +26,14 @@ func touchNeverCreates(e *env) {
 	if err := e.s.Delete(e.ctx, r.Hash); err != nil {
 		e.Fatal(err)
 	}
-	if err := e.s.Touch(e.ctx, r.Hash, e.clock.Now()); err != nil {
+	if err := e.s.Touch(e.ctx, session.Used(r.Hash, e.clock.Now())); err != nil {
 		e.Errorf("touch of a deleted session: %v", err)
 	}
 	e.wantGone(r)
 
 	cut := e.create("b", "m1", 1)
 	e.wantDeleted("m1", 2, 1)
-	if err := e.s.Touch(e.ctx, cut.Hash, e.clock.Now()); err != nil {
+	if err := e.s.Touch(e.ctx, session.Used(cut.Hash, e.clock.Now())); err != nil {
 		e.Errorf("touch of a session that was cut off: %v", err)
 	}
 	e.wantGone(cut)
@@ -52,7 +52,7 @@ func touchRace(e *env) {
 				}
 				return
 			}
-			if err := e.s.Touch(e.ctx, r.Hash, e.clock.Now()); err != nil {
+			if err := e.s.Touch(e.ctx, session.Used(r.Hash, e.clock.Now())); err != nil {
 				e.Errorf("touch: %v", err)
 			}
 		})
@@ -65,7 +65,7 @@ func absoluteEnd(e *env) {
 	e.clock.Advance(23 * time.Hour)
 	for _, seen := range []time.Duration{0, time.Hour, 1000 * time.Hour} {
 		r.LastSeen = e.clock.Now().Add(seen).UTC().Truncate(time.Millisecond)
-		if err := e.s.Touch(e.ctx, r.Hash, r.LastSeen); err != nil {
+		if err := e.s.Touch(e.ctx, session.Used(r.Hash, r.LastSeen)); err != nil {
 			e.Fatal(err)
 		}
 		e.wantLive(r)

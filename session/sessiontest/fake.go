@@ -115,15 +115,17 @@ func (f *Fake) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
 }
 
 // Touch implements session.Store.
-func (f *Fake) Touch(ctx context.Context, h secret.Hash, seen time.Time) error {
+func (f *Fake) Touch(ctx context.Context, uses []session.Use) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.begin(ctx); err != nil {
 		return err
 	}
-	if r, ok := f.records[h]; ok {
-		r.LastSeen = seen
-		f.records[h] = r.Stored()
+	for _, u := range uses {
+		if r, ok := f.records[u.Hash]; ok && u.Seen.After(r.LastSeen) {
+			r.LastSeen = u.Seen
+			f.records[u.Hash] = r.Stored()
+		}
 	}
 	return nil
 }

@@ -165,7 +165,7 @@ func createRace(e *env) {
 func unknown(e *env) {
 	r := Record("never", "m1", e.clock.Now())
 	e.wantGone(r)
-	if err := e.s.Touch(e.ctx, r.Hash, e.clock.Now()); err != nil {
+	if err := e.s.Touch(e.ctx, session.Used(r.Hash, e.clock.Now())); err != nil {
 		e.Errorf("touch: %v", err)
 	}
 	for range 2 {

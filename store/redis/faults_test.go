@@ -132,7 +132,7 @@ func (w *watched) wantDown(r session.Record) {
 	fresh := sessiontest.Record("fresh", "m1", time.Now())
 	for name, call := range map[string]func() error{
 		"get":     func() error { _, err := s.Get(ctx, r.Hash); return err },
-		"touch":   func() error { return s.Touch(ctx, r.Hash, time.Now()) },
+		"touch":   func() error { return s.Touch(ctx, session.Used(r.Hash, time.Now())) },
 		"create":  func() error { return s.Create(ctx, fresh) },
 		"list":    func() error { _, err := s.List(ctx, r.Member); return err },
 		"cut off": func() error { _, err := s.DeleteMember(ctx, r.Member, 99); return err },
@@ -280,7 +280,7 @@ func TestFlushedRedisForgetsAndGoesOn(t *testing.T) {
 	if _, err := w.Sessions().Get(t.Context(), r.Hash); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("fault 4: %v, want ErrNotFound: everyone signs in again", err)
 	}
-	if err := w.Sessions().Touch(t.Context(), r.Hash, time.Now()); err != nil {
+	if err := w.Sessions().Touch(t.Context(), session.Used(r.Hash, time.Now())); err != nil {
 		t.Errorf("touch: %v", err)
 	}
 	if n, err := w.Sessions().DeleteMember(t.Context(), r.Member, 99); err != nil || n != 0 {

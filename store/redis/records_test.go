@@ -195,7 +195,7 @@ func TestKeysEnd(t *testing.T) {
 	c := raw(t, srv.URL)
 	w := watchPatiently(t, srv.URL)
 	r := w.create("a")
-	if err := w.Sessions().Touch(t.Context(), r.Hash, r.Expires.Add(99*time.Hour)); err != nil {
+	if err := w.Sessions().Touch(t.Context(), session.Used(r.Hash, r.Expires.Add(99*time.Hour))); err != nil {
 		t.Fatal(err)
 	}
 	k := sso.Key{Kind: sso.KindLogin, Hash: secret.Sum("login")}

@@ -159,11 +159,16 @@ func text(v any) string {
 	return s
 }
 
-// Touch implements session.Store. Of concurrent touches the last one wins.
-func (s *Sessions) Touch(ctx context.Context, h secret.Hash, seen time.Time) error {
-	return s.db.call(ctx, "session_touch", func(ctx context.Context, c goredis.UniversalClient) error {
-		return s.db.scripts.touch.Run(ctx, c, []string{s.db.sessionKey(h)}, seen.UnixMilli()).Err()
-	})
+// Touch implements session.Store.
+func (s *Sessions) Touch(ctx context.Context, uses []session.Use) error {
+	for _, u := range uses {
+		if err := s.db.call(ctx, "session_touch", func(ctx context.Context, c goredis.UniversalClient) error {
+			return s.db.scripts.touch.Run(ctx, c, []string{s.db.sessionKey(u.Hash)}, u.Seen.UnixMilli()).Err()
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Delete implements session.Store.

@@ -54,6 +54,7 @@ type DB struct {
 	guard  guard
 	now    func() time.Time
 	path   string // SQLite file, or ""
+	nodes  memoryNodes
 }
 
 // guard is the proof that this process alone uses the database.

@@ -32,8 +32,8 @@ func (t *tx) Revoke(r member.Revocation) (int64, error) {
 		"UPDATE revocation_counter SET seq = seq + 1 WHERE one = 1 RETURNING seq"); err != nil {
 		return 0, err
 	}
-	_, err := t.exec("revoke", "INSERT INTO revocations (seq, kind, scope, target, epoch, reason, made) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		seq, string(r.Kind), string(r.Scope), r.Target, r.Epoch, r.Reason, ms(r.At))
+	_, err := t.exec("revoke", "INSERT INTO revocations (seq, kind, scope, target, epoch, reason, made, finished) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		seq, string(r.Kind), string(r.Scope), r.Target, r.Epoch, r.Reason, ms(r.At), bit(r.Kind != member.End))
 	return seq, err
 }
 
@@ -50,6 +50,25 @@ func (t *tx) LatestRevocation(scope member.RevocationScope, target string) (int6
 		return 0, nil // a target that cannot be stored has no row
 	}
 	return seq, err
+}
+
+// EndedBefore implements member.Marks.
+func (t *tx) EndedBefore(provider string) (int64, error) {
+	var seq int64
+	err := t.row("ended before", func(r *sql.Row) error { return r.Scan(&seq) },
+		`SELECT coalesce(max(seq), 0) FROM revocations
+			WHERE kind = 'end' AND scope IN ('all', 'provider') AND (scope = 'all' OR target = $1)`, provider)
+	if errors.Is(err, member.ErrNotFound) {
+		return 0, nil // a provider id that cannot be stored has no row
+	}
+	return seq, err
+}
+
+// SettingsVersion implements member.Marks.
+func (t *tx) SettingsVersion() (int64, error) {
+	var version int64
+	return version, t.row("settings version", func(r *sql.Row) error { return r.Scan(&version) },
+		"SELECT version FROM settings_version WHERE one = 1")
 }
 
 // EndSession implements member.Journal.

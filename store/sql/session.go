@@ -38,7 +38,7 @@ func (d *DB) Sessions(now clock.Func, metrics *SessionMetrics) *Sessions {
 	return &Sessions{db: d, now: now, metrics: metrics}
 }
 
-const sessionColumns = `hash, version, member, epoch, provider, session_index, issued, last_seen, expires, address, user_agent`
+const sessionColumns = `hash, version, member, epoch, seq, provider, session_index, issued, last_seen, expires, address, user_agent`
 
 // Create implements session.Store.
 func (s *Sessions) Create(ctx context.Context, r session.Record) error {
@@ -52,8 +52,8 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 	return s.update(ctx, "create", func(tx *sql.Tx) error {
 		// The primary key refuses a second record under one id (K01).
 		_, err := tx.ExecContext(ctx, `INSERT INTO sessions (`+sessionColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			r.Hash.String(), r.Version, string(r.Member), r.Epoch, r.Provider, r.SessionIndex,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			r.Hash.String(), r.Version, string(r.Member), r.Epoch, r.Seq, r.Provider, r.SessionIndex,
 			ms(r.Issued), ms(r.LastSeen), ms(r.Expires), r.Address, r.UserAgent)
 		if err != nil {
 			return fmt.Errorf("sql: create session: %w", err)
@@ -90,7 +90,7 @@ func (s *Sessions) scan(row interface{ Scan(...any) error }) (session.Record, er
 	var r session.Record
 	var hash, id string
 	var issued, seen, expires int64
-	err := row.Scan(&hash, &r.Version, &id, &r.Epoch, &r.Provider, &r.SessionIndex,
+	err := row.Scan(&hash, &r.Version, &id, &r.Epoch, &r.Seq, &r.Provider, &r.SessionIndex,
 		&issued, &seen, &expires, &r.Address, &r.UserAgent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return session.Record{}, session.ErrNotFound
@@ -122,11 +122,13 @@ func (s *Sessions) update(ctx context.Context, op string, fn func(*sql.Tx) error
 	return err
 }
 
-// Touch implements session.Store. Of concurrent touches the last one wins.
-func (s *Sessions) Touch(ctx context.Context, h secret.Hash, seen time.Time) error {
+// Touch implements session.Store.
+func (s *Sessions) Touch(ctx context.Context, uses []session.Use) error {
 	return s.update(ctx, "touch", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE sessions SET last_seen = $1 WHERE hash = $2`, ms(seen), h.String()); err != nil {
-			return fmt.Errorf("sql: touch session: %w", err)
+		for _, u := range uses {
+			if _, err := tx.ExecContext(ctx, `UPDATE sessions SET last_seen = $1 WHERE hash = $2 AND last_seen < $1`, ms(u.Seen), u.Hash.String()); err != nil {
+				return fmt.Errorf("sql: touch session: %w", err)
+			}
 		}
 		return nil
 	})

@@ -188,8 +188,8 @@ func (s *Server) compileRoutes(context.Context) (err error) {
 
 func (s *Server) makeCutoff(ctx context.Context) (err error) {
 	s.cutoff, err = session.NewCutoff(ctx, session.CutoffOptions{
-		Log: s.db, Store: s.sessions.sessions, Streams: s.live, LeaseGrace: s.cfg.Streams.LeaseGrace,
-		Logger: s.log, Now: s.now, Registry: s.registry,
+		Log: s.db, Registry: s.db, Finisher: s.db, Store: s.sessions.sessions, Streams: s.live,
+		LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
 	})
 	s.directory = &member.Directory{Store: s.db, Revoker: s.cutoff, Now: s.now}
 	return err
