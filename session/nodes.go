@@ -51,9 +51,12 @@ type Registry interface {
 	Leave(ctx context.Context, id string) error
 	// Nodes lists all nodes, as of a moment after the call began.
 	Nodes(ctx context.Context) ([]Node, error)
-	// Expel removes the nodes whose last call is longer ago than silent, by the
-	// primary's clock, and answers their number. A node that calls at that very
-	// moment either stays or is told [ErrNotRegistered]: never neither.
+	// Expel removes the nodes whose last call is longer ago than silent and
+	// answers their number. A node that calls at that very moment either stays or
+	// is told [ErrNotRegistered]: never neither. No step of a wall clock may make
+	// a node look silent (C9): a registry shared by processes therefore counts
+	// from the moment at which the caller's process first saw that last call, and
+	// finds a dead node only if it is asked again and again.
 	Expel(ctx context.Context, silent time.Duration) (int, error)
 }
 

@@ -1,11 +1,14 @@
 package sessiontest
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/member/membertest"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -39,4 +42,18 @@ func TestFakeFailsWithoutLosingAnything(t *testing.T) {
 	if got, err := f.Get(t.Context(), a.Hash); err != nil || got != a {
 		t.Errorf("after the fault: %+v, %v", got, err)
 	}
+}
+
+func TestFakePrimary(t *testing.T) {
+	Primary(t, func(*testing.T) PrimaryUnderTest {
+		clk, rows := &clock.Manual{}, membertest.NewFake()
+		p := &FakePrimary{Rows: rows, Now: clk.Now}
+		return PrimaryUnderTest{Primary: p, Other: p, Advance: clk.Advance, Revoke: func(r member.Revocation) (seq int64, err error) {
+			err = rows.Update(context.Background(), func(tx member.Tx) error {
+				seq, err = tx.Revoke(r)
+				return err
+			})
+			return seq, err
+		}}
+	})
 }

@@ -89,11 +89,12 @@ func (f *FakePrimary) Lease(ctx context.Context, node string, applied int64, lim
 	if !ok {
 		return session.Batch{}, session.ErrNotRegistered
 	}
-	rows, err := f.Revocations(ctx, applied, limit)
+	last, err := f.LastRevocation(ctx)
 	if err != nil {
 		return session.Batch{}, err
 	}
-	last, err := f.LastRevocation(ctx)
+	// One snapshot: rows that came after Last was read are not seen yet.
+	rows, err := f.Revocations(ctx, applied, int(max(0, min(int64(limit), last-applied))))
 	if err != nil {
 		return session.Batch{}, err
 	}

@@ -132,8 +132,8 @@ func whole(t *testing.T, url string, reported int64) {
 	}
 }
 
-// open2 opens after a crash. PostgreSQL notices a dead client, and frees its
-// lock, a moment later.
+// open2 opens after a crash. The kernel frees the lock of a killed process's file
+// a moment later.
 func open2(t *testing.T, url string) *DB {
 	t.Helper()
 	for range 100 {

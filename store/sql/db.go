@@ -26,9 +26,9 @@ const (
 
 // Errors of this package that a caller branches on.
 var (
-	// ErrLocked means another process uses this database. This version runs one
-	// node: its registry of streams and its wake-ups are in memory, and a second
-	// writer would make cut-offs untrue.
+	// ErrLocked means another process uses this SQLite file. The registry of
+	// nodes is in memory there, so a second node would not be waited for, and a
+	// cut-off would be untrue. PostgreSQL is for several nodes.
 	ErrLocked = errors.New("sql: another ssogate process uses this database")
 	// ErrUnfit means the server cannot keep the promises made with it: it is in
 	// recovery, or commits without waiting for the disk (C12).
@@ -51,15 +51,19 @@ type DB struct {
 	engine engine
 	reads  *sql.DB
 	writes *sql.DB // the same pool as reads on PostgreSQL
-	guard  guard
-	now    func() time.Time
-	path   string // SQLite file, or ""
-	nodes  memoryNodes
+	// leases serves the lease loop, the registry and nothing else: a lease is
+	// lost in 750 ms, and must not wait for a connection behind slow pages.
+	leases   *sql.DB
+	guard    guard
+	now      func() time.Time
+	path     string // SQLite file, or ""
+	nodes    memoryNodes
+	watching watched // PostgreSQL: what Expel has seen of the other nodes
 }
 
-// guard is the proof that this process alone uses the database.
+// guard says why the database may not be used at this moment, if there is a reason.
 type guard interface {
-	held() bool
+	check() error
 	Close() error
 }
 
@@ -107,8 +111,8 @@ func (d *DB) update(ctx context.Context, fn func(*sql.Tx) error) error {
 }
 
 func (d *DB) begin(ctx context.Context, pool *sql.DB, opts *sql.TxOptions) (*sql.Tx, error) {
-	if !d.guard.held() {
-		return nil, errLockLost
+	if err := d.guard.check(); err != nil {
+		return nil, err
 	}
 	tx, err := pool.BeginTx(ctx, opts)
 	if err != nil {
@@ -116,10 +120,6 @@ func (d *DB) begin(ctx context.Context, pool *sql.DB, opts *sql.TxOptions) (*sql
 	}
 	return tx, nil
 }
-
-// errLockLost wraps ErrLocked: the connection that held the single-node lock
-// broke and it is not ours again yet. Until then nothing is read or written.
-var errLockLost = fmt.Errorf("%w: the single-node lock was lost", ErrLocked)
 
 // commitError tells a definite rollback from an unknown outcome.
 func commitError(err error) error {
@@ -166,8 +166,6 @@ func passing(err error) bool {
 	switch {
 	case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrUnfit):
 		return false
-	case errors.Is(err, errLockLost):
-		return true
 	case errors.As(err, &pg):
 		switch pg.Code {
 		case "40001", "40P01", // serialization failure, deadlock

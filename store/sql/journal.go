@@ -144,39 +144,12 @@ func (d *DB) Record(ctx context.Context, e audit.Event) error {
 // in order. It reads committed rows from the primary and does not retry: the
 // caller's lease is shorter than any retry (C5).
 func (d *DB) Revocations(ctx context.Context, after int64, limit int) ([]member.Revocation, error) {
-	if !d.guard.held() {
-		return nil, errLockLost
-	}
 	rows, err := d.reads.QueryContext(ctx,
 		"SELECT seq, kind, scope, target, epoch, reason, made FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2", after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("sql: revocations: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var out []member.Revocation
-	for rows.Next() {
-		var r member.Revocation
-		var made int64
-		if err := rows.Scan(&r.Seq, &r.Kind, &r.Scope, &r.Target, &r.Epoch, &r.Reason, &made); err != nil {
-			return nil, fmt.Errorf("sql: revocations: %w", err)
-		}
-		r.At = at(made)
-		out = append(out, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("sql: revocations: %w", err)
-	}
-	return out, nil
-}
-
-// LastRevocation is the number of the newest committed row, 0 when there is none.
-func (d *DB) LastRevocation(ctx context.Context) (int64, error) {
-	var seq int64
-	err := d.View(ctx, func(tx member.Tx) (err error) {
-		seq, err = tx.LatestRevocation("", "")
-		return err
-	})
-	return seq, err
+	return scanRevocations(rows)
 }
 
 // verifyBatch is how many events one read of VerifyAudit takes, so that a log

@@ -12,76 +12,226 @@ import (
 	"github.com/ssogate/ssogate/session"
 )
 
-// memoryNodes is the registry of the embedded mode. Safe for concurrent use; the
-// zero value is empty.
-type memoryNodes struct {
-	mu sync.Mutex
-	m  map[string]session.Node
+// The registry and the lease use a pool of their own, the caller's context and
+// no retry: a lease is 750 ms, a retry here would take two seconds, and the loop
+// that calls tries again by itself.
+
+const (
+	// serverClock is the server's time in milliseconds.
+	serverClock = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+	// leaseRows follows FROM: the counter and, beside it, at most $2 rows after $1.
+	// One statement reads one snapshot, and the counter is raised in the
+	// transaction that writes the row: what the counter has counted and is not
+	// among the rows is either beyond the limit or was swept, and shows as a gap.
+	leaseRows = ` revocation_counter c LEFT JOIN (
+			SELECT seq, kind, scope, target, epoch, reason, made FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2
+		) r ON 1 = 1 ORDER BY r.seq`
+	leaseColumns = `c.seq, coalesce(r.seq, 0), coalesce(r.kind, ''), coalesce(r.scope, ''), coalesce(r.target, ''),
+		coalesce(r.epoch, 0), coalesce(r.reason, ''), coalesce(r.made, 0)`
+
+	// leaseSQLite only reads: the registry is in memory.
+	leaseSQLite = "SELECT 'on', " + leaseColumns + " FROM" + leaseRows
+
+	// leasePostgres registers the call and reads, in one snapshot that is taken
+	// when the statement begins, so never before the caller sent it: a row that is
+	// not in it was committed later than the moment from which the lease counts.
+	// Should the UPDATE wait for the row of the node, because somebody expels it,
+	// then it looks again at what the other left there: the node is gone, nothing
+	// is noted and no row is answered; or it is there, and the other, who waits for
+	// us in turn, looks again and finds that it has called (READ COMMITTED). The
+	// reads keep the older snapshot, which is the safe side.
+	leasePostgres = `WITH me AS (
+			UPDATE nodes SET applied = greatest(applied, $1), calls = calls + 1, seen = ` + serverClock + ` WHERE id = $3 RETURNING id
+		) SELECT current_setting('synchronous_commit'), ` + leaseColumns + ` FROM me CROSS JOIN` + leaseRows
+)
+
+// Lease implements session.Log. It waits for nobody but an Expel of this node,
+// and for the disk. Besides session.ErrNotRegistered it answers [ErrUnfit].
+func (d *DB) Lease(ctx context.Context, node string, applied int64, limit int) (session.Batch, error) {
+	if d.engine == engineSQLite {
+		b, _, err := d.lease(ctx, leaseSQLite, applied, limit)
+		if err == nil && !d.nodes.note(node, applied, d.now()) {
+			err = session.ErrNotRegistered
+		}
+		if err != nil {
+			return session.Batch{}, err
+		}
+		return b, nil
+	}
+	b, durable, err := d.lease(ctx, leasePostgres, applied, limit, node)
+	if err != nil {
+		return session.Batch{}, err
+	}
+	if f, ok := d.guard.(*fitness); ok {
+		f.forgets.Store(!durable)
+	}
+	if !durable {
+		return session.Batch{}, errForgets
+	}
+	return b, nil
+}
+
+// lease runs one of the two statements. An error of COMMIT is among its errors:
+// both drivers report it before the last row has been passed over.
+func (d *DB) lease(ctx context.Context, query string, args ...any) (b session.Batch, durable bool, err error) {
+	rows, err := d.leases.QueryContext(ctx, query, args...)
+	if err != nil {
+		return session.Batch{}, false, fmt.Errorf("sql: lease: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err says what matters
+	registered := false
+	for rows.Next() {
+		var r member.Revocation
+		var made int64
+		var commit string
+		if err := rows.Scan(&commit, &b.Last, &r.Seq, &r.Kind, &r.Scope, &r.Target, &r.Epoch, &r.Reason, &made); err != nil {
+			return session.Batch{}, false, fmt.Errorf("sql: lease: %w", err)
+		}
+		registered, durable = true, commit != "off"
+		if r.Seq != 0 {
+			r.At = at(made)
+			b.Rows = append(b.Rows, r)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return session.Batch{}, false, fmt.Errorf("sql: lease: %w", err)
+	}
+	if !registered {
+		return session.Batch{}, false, session.ErrNotRegistered
+	}
+	return b, durable, nil
+}
+
+// LastRevocation is the number of the newest committed row, 0 when there is none.
+func (d *DB) LastRevocation(ctx context.Context) (int64, error) {
+	var seq int64
+	if err := d.leases.QueryRowContext(ctx, "SELECT seq FROM revocation_counter WHERE one = 1").Scan(&seq); err != nil {
+		return 0, fmt.Errorf("sql: last revocation: %w", err)
+	}
+	return seq, nil
 }
 
 // Join implements session.Registry.
-func (d *DB) Join(_ context.Context, n session.Node) error {
-	d.nodes.mu.Lock()
-	defer d.nodes.mu.Unlock()
-	if d.nodes.m == nil {
-		d.nodes.m = map[string]session.Node{}
+func (d *DB) Join(ctx context.Context, n session.Node) error {
+	if d.engine == engineSQLite {
+		d.nodes.join(n, d.now())
+		return nil
 	}
-	n.Seen = d.now()
-	d.nodes.m[n.ID] = n
+	_, err := d.leases.ExecContext(ctx, "INSERT INTO nodes (id, name, applied, calls, seen) VALUES ($1, $2, $3, 0, "+serverClock+")",
+		n.ID, n.Name, n.Applied)
+	if err != nil {
+		return fmt.Errorf("sql: join: %w", err)
+	}
 	return nil
 }
 
 // Leave implements session.Registry.
-func (d *DB) Leave(_ context.Context, id string) error {
-	d.nodes.mu.Lock()
-	defer d.nodes.mu.Unlock()
-	delete(d.nodes.m, id)
+func (d *DB) Leave(ctx context.Context, id string) error {
+	if d.engine == engineSQLite {
+		d.nodes.leave(id)
+		return nil
+	}
+	if _, err := d.leases.ExecContext(ctx, "DELETE FROM nodes WHERE id = $1", id); err != nil {
+		return fmt.Errorf("sql: leave: %w", err)
+	}
 	return nil
 }
 
 // Nodes implements session.Registry.
-func (d *DB) Nodes(context.Context) ([]session.Node, error) {
-	d.nodes.mu.Lock()
-	defer d.nodes.mu.Unlock()
-	var out []session.Node
-	for _, n := range d.nodes.m {
-		out = append(out, n)
+func (d *DB) Nodes(ctx context.Context) ([]session.Node, error) {
+	if d.engine == engineSQLite {
+		return d.nodes.list(), nil
 	}
-	return out, nil
+	nodes, _, err := d.readNodes(ctx)
+	return nodes, err
 }
 
-// Expel implements session.Registry.
-func (d *DB) Expel(_ context.Context, silent time.Duration) (n int, err error) {
-	d.nodes.mu.Lock()
-	defer d.nodes.mu.Unlock()
-	for id, node := range d.nodes.m {
-		if d.now().Sub(node.Seen) > silent {
-			delete(d.nodes.m, id)
-			n++
+// readNodes answers the registry and, for each node, how often it has called.
+func (d *DB) readNodes(ctx context.Context) (nodes []session.Node, calls []int64, err error) {
+	rows, err := d.leases.QueryContext(ctx, "SELECT id, name, applied, calls, seen FROM nodes ORDER BY id")
+	if err != nil {
+		return nil, nil, fmt.Errorf("sql: nodes: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err says what matters
+	for rows.Next() {
+		var n session.Node
+		var c, seen int64
+		if err := rows.Scan(&n.ID, &n.Name, &n.Applied, &c, &seen); err != nil {
+			return nil, nil, fmt.Errorf("sql: nodes: %w", err)
 		}
+		n.Seen = at(seen)
+		nodes, calls = append(nodes, n), append(calls, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, nil, fmt.Errorf("sql: nodes: %w", err)
+	}
+	return nodes, calls, nil
+}
+
+// watched is what this process has seen of the nodes: how often each had called,
+// and when that was first seen. Safe for concurrent use.
+type watched struct {
+	mu sync.Mutex
+	m  map[string]sighting
+}
+
+type sighting struct {
+	calls int64
+	since time.Time
+}
+
+// Expel implements session.Registry. A node is silent when this process saw its
+// calls stand still for longer than silent by its own monotonic clock, so the
+// first Expel of a process never finds one. The times in the registry are not
+// asked: a step of the server's clock would make every node look silent at once,
+// and a node that holds a lease would not be waited for.
+func (d *DB) Expel(ctx context.Context, silent time.Duration) (n int, err error) {
+	if d.engine == engineSQLite {
+		return d.nodes.expel(silent, d.now()), nil
+	}
+	nodes, calls, err := d.readNodes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range d.watching.silent(nodes, calls, silent, d.now()) {
+		// The node may call at this very moment: see leasePostgres.
+		r, err := d.leases.ExecContext(ctx, "DELETE FROM nodes WHERE id = $1 AND calls = $2", s.id, s.calls)
+		if err != nil {
+			return n, fmt.Errorf("sql: expel: %w", err)
+		}
+		gone, err := r.RowsAffected()
+		if err != nil {
+			return n, fmt.Errorf("sql: expel: %w", err)
+		}
+		n += int(gone)
 	}
 	return n, nil
 }
 
-// Lease implements session.Log.
-func (d *DB) Lease(ctx context.Context, node string, applied int64, limit int) (session.Batch, error) {
-	rows, err := d.Revocations(ctx, applied, limit)
-	if err != nil {
-		return session.Batch{}, err
+type silentNode struct {
+	id    string
+	calls int64
+}
+
+// silent notes a reading of the registry that ended before now, and answers the
+// nodes whose calls have stood still since.
+func (w *watched) silent(nodes []session.Node, calls []int64, silent time.Duration, now time.Time) (out []silentNode) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := make(map[string]sighting, len(nodes))
+	for i, n := range nodes {
+		s, ok := w.m[n.ID]
+		if !ok || s.calls != calls[i] {
+			s = sighting{calls: calls[i], since: now}
+		}
+		next[n.ID] = s
+		if now.Sub(s.since) > silent {
+			out = append(out, silentNode{n.ID, s.calls})
+		}
 	}
-	last := applied
-	if len(rows) > 0 {
-		last = rows[len(rows)-1].Seq
-	}
-	d.nodes.mu.Lock()
-	defer d.nodes.mu.Unlock()
-	n, ok := d.nodes.m[node]
-	if !ok {
-		return session.Batch{}, session.ErrNotRegistered
-	}
-	n.Applied, n.Seen = max(n.Applied, applied), d.now()
-	d.nodes.m[node] = n
-	return session.Batch{Rows: rows, Last: last}, nil
+	w.m = next
+	return out
 }
 
 // Unfinished implements session.Finisher.

@@ -16,10 +16,11 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Open opens "sqlite:PATH" or a "postgres://" (or "postgresql://") URL, takes
-// the single-node lock and brings the schema up to date. The caller closes it.
+// Open opens "sqlite:PATH" or a "postgres://" (or "postgresql://") URL and brings
+// the schema up to date. A SQLite file is locked for this process; PostgreSQL
+// may be opened by several nodes. The caller closes it.
 //
-// Errors: [ErrLocked] when another process has it, [ErrUnfit] when a PostgreSQL
+// Errors: [ErrLocked] when another process has the file, [ErrUnfit] when a PostgreSQL
 // server is in recovery or does not wait for the disk, and errors that never
 // contain the URL (it may carry a password).
 func Open(ctx context.Context, url string) (*DB, error) {
@@ -27,14 +28,13 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	var err error
 	switch {
 	case strings.HasPrefix(url, "sqlite:"):
-		err = d.openSQLite(ctx, strings.TrimPrefix(url, "sqlite:"))
-	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
+		if err = d.openSQLite(ctx, strings.TrimPrefix(url, "sqlite:")); err == nil {
+			err = d.migrate(ctx)
+		}
+	case isPostgres(url):
 		err = d.openPostgres(ctx, url)
 	default:
 		err = errors.New(`sql: database url: want "sqlite:PATH" or "postgres://..."`)
-	}
-	if err == nil {
-		err = d.migrate(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -42,8 +42,7 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	return d, nil
 }
 
-// Close ends all connections and releases the single-node lock, in this order,
-// so that nobody else starts while a statement of ours is still running.
+// Close ends all connections and releases the lock of the file, in this order, so that nobody else starts while a statement of ours is still running.
 func (d *DB) Close() error {
 	var errs []error
 	if d.reads != nil {
@@ -52,17 +51,20 @@ func (d *DB) Close() error {
 	if d.writes != nil && d.writes != d.reads {
 		errs = append(errs, d.writes.Close())
 	}
+	if d.leases != nil {
+		errs = append(errs, d.leases.Close())
+	}
 	if d.guard != nil {
 		errs = append(errs, d.guard.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// Ping answers nil when the database can be read and is ours alone: what
+// Ping answers nil when the database can be read and is fit for use: what
 // readiness asks.
 func (d *DB) Ping(ctx context.Context) error {
-	if !d.guard.held() {
-		return errLockLost
+	if err := d.guard.check(); err != nil {
+		return err
 	}
 	if err := d.reads.PingContext(ctx); err != nil {
 		return fmt.Errorf("sql: ping: %w", err)
@@ -70,8 +72,8 @@ func (d *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// migrate applies the embedded migrations, forward only. It runs under the
-// single-node lock, so no second process migrates at the same time.
+// migrate applies the embedded migrations, forward only. On SQLite the lock of
+// the file keeps others away; on PostgreSQL the caller holds [migrationLock].
 func (d *DB) migrate(ctx context.Context) error {
 	p, err := d.migrations()
 	if err != nil {

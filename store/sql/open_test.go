@@ -18,7 +18,7 @@ func TestSecondProcessIsLockedOutOfTheFile(t *testing.T) {
 	if err := d.Ping(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(ctx, "sqlite:"+filepath.Dir(path)+"/./"+filepath.Base(path)); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "one node at a time") {
+	if _, err := Open(ctx, "sqlite:"+filepath.Dir(path)+"/./"+filepath.Base(path)); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "SQLite is for one node, use PostgreSQL for several") {
 		t.Fatalf("second open answered %v, want ErrLocked with its reason", err)
 	}
 	if err := d.Close(); err != nil {

@@ -2,9 +2,11 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,29 +15,87 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// openPostgres opens a pool whose every connection is checked before use.
+const (
+	// poolSize connections serve requests; leaseSize more serve the lease loop,
+	// one reading of the registry for all who wait, and one change of it.
+	poolSize  = 16
+	leaseSize = 3
+	// migrationWait is how long a node waits at start for another to migrate.
+	migrationWait = time.Minute
+	// migrationLock is the key of the advisory lock under which nodes migrate:
+	// "ssogate" as a number. Such locks are per database, so two organisations
+	// may share a server.
+	migrationLock = 0x73736f67617465
+)
+
+func isPostgres(url string) bool {
+	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
+}
+
+// openPostgres opens the pools and migrates. Several nodes may do so at once.
 func (d *DB) openPostgres(ctx context.Context, url string) error {
-	d.engine = enginePostgres
 	conf, err := postgresConfig(url)
 	if err != nil {
 		return err
 	}
-	g := &advisoryGuard{conf: conf.Copy(), stop: make(chan struct{}), done: make(chan struct{})}
-	conn, err := g.first(ctx)
-	if err != nil {
-		return err
-	}
-	g.ours.Store(true)
-	go g.keep(conn) //nolint:gosec // lives until Close, not until this call ends
-	d.guard = g
+	d.connect(conf, poolSize, leaseSize)
+	return alone(ctx, conf, func() error { return d.migrate(ctx) })
+}
 
-	pool := stdlib.OpenDB(*conf)
-	pool.SetMaxOpenConns(16)
-	pool.SetMaxIdleConns(8)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	d.reads, d.writes = pool, pool
+// connect makes the pools. Every connection of theirs is checked before use.
+func (d *DB) connect(conf *pgx.ConnConfig, size, leases int) {
+	pool := func(size int) *sql.DB {
+		p := stdlib.OpenDB(*conf)
+		p.SetMaxOpenConns(size)
+		p.SetMaxIdleConns((size + 1) / 2)
+		p.SetConnMaxIdleTime(5 * time.Minute)
+		return p
+	}
+	d.engine, d.guard = enginePostgres, &fitness{}
+	d.reads, d.leases = pool(size), pool(leases)
+	d.writes = d.reads
+}
+
+// alone runs fn while no other node is in an alone of the same database. It
+// waits for one that is for at most a minute.
+func alone(ctx context.Context, conf *pgx.ConnConfig, fn func() error) error {
+	conf = conf.Copy()
+	// The lock's own connection: the time limits of the pools are shorter than
+	// a migration of another node may take.
+	conf.RuntimeParams["lock_timeout"] = strconv.FormatInt(migrationWait.Milliseconds(), 10)
+	conf.RuntimeParams["statement_timeout"] = "0"
+	cctx, cancel := context.WithTimeout(ctx, migrationWait+callTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(cctx, conf)
+	if err != nil {
+		return fmt.Errorf("sql: postgres: connect: %w", err)
+	}
+	// The server frees the lock with the connection, however this process ends.
+	defer func() {
+		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(cctx)
+	}()
+	if _, err := conn.Exec(cctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		return fmt.Errorf("sql: postgres: wait for another node to migrate: %w", err)
+	}
+	return fn()
+}
+
+// fitness remembers what the lease loop saw last: synchronous_commit can be
+// switched off on open connections too, after fit has checked them.
+type fitness struct{ forgets atomic.Bool }
+
+func (f *fitness) check() error {
+	if f.forgets.Load() {
+		return errForgets
+	}
 	return nil
 }
+
+func (f *fitness) Close() error { return nil }
+
+var errForgets = fmt.Errorf("%w: synchronous_commit is off; set it to on for this role or database", ErrUnfit)
 
 // postgresConfig is how every connection of ours is made.
 func postgresConfig(url string) (*pgx.ConnConfig, error) {
@@ -78,143 +138,7 @@ func fit(ctx context.Context, c *pgconn.PgConn) error {
 		return fmt.Errorf("%w: it is in recovery (a standby); connect to the primary", ErrUnfit)
 	}
 	if string(r.Rows[0][1]) == "off" {
-		return fmt.Errorf("%w: synchronous_commit is off; set it to on for this role or database", ErrUnfit)
+		return errForgets
 	}
-	return nil
-}
-
-// nodeLock is the advisory lock's key: "ssogate" as a number. Advisory locks
-// are per database, so two organisations may share a server.
-const nodeLock = 0x73736f67617465
-
-// advisoryGuard holds a session-level advisory lock on a connection of its own.
-// It listens on that connection, so that a break is noticed at once; from then
-// on the database is neither read nor written until the lock is ours again.
-type advisoryGuard struct {
-	conf *pgx.ConnConfig
-	ours atomic.Bool
-	once sync.Once
-	stop chan struct{}
-	done chan struct{}
-}
-
-func (g *advisoryGuard) held() bool { return g.ours.Load() }
-
-// acquire connects and takes the lock, or answers ErrLocked.
-func (g *advisoryGuard) acquire(ctx context.Context) (*pgx.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, g.conf)
-	if err != nil {
-		return nil, fmt.Errorf("sql: postgres: connect: %w", err)
-	}
-	var ok bool
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(nodeLock)).Scan(&ok); err != nil {
-		_ = conn.Close(ctx)
-		return nil, fmt.Errorf("sql: postgres: lock: %w", err)
-	}
-	if !ok {
-		_ = conn.Close(ctx)
-		return nil, fmt.Errorf("%w: its advisory lock is held; one node at a time in this version", ErrLocked)
-	}
-	return conn, nil
-}
-
-// first is acquire for a process that may be the successor of one that was just
-// killed: the server needs a moment to notice, and a restart must not fail by it.
-func (g *advisoryGuard) first(ctx context.Context) (*pgx.Conn, error) {
-	for end := time.Now().Add(time.Second); ; {
-		conn, err := g.acquire(ctx)
-		if !errors.Is(err, ErrLocked) || time.Now().After(end) {
-			return conn, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// keep watches the connection and takes the lock again when it broke.
-func (g *advisoryGuard) keep(conn *pgx.Conn) {
-	defer close(g.done)
-	for {
-		if conn != nil {
-			g.watch(conn)
-			g.ours.Store(false)
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			// Explicitly, because the server frees the lock of a closed
-			// connection some time after Close has returned here. On a
-			// connection that broke this fails, and there is nothing to free.
-			_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
-			_ = conn.Close(ctx)
-			cancel()
-			conn = nil
-		}
-		select {
-		case <-g.stop:
-			return
-		case <-time.After(100 * time.Millisecond):
-		}
-		ctx, cancel := g.context(callTimeout)
-		next, err := g.acquire(ctx)
-		cancel()
-		if err == nil {
-			conn = next
-			g.ours.Store(true)
-		}
-	}
-}
-
-// watch returns when the connection is gone or Close was called.
-func (g *advisoryGuard) watch(conn *pgx.Conn) {
-	for {
-		// Nothing is ever notified; the wait returns at once when the server
-		// closes the connection. The ping finds a peer that vanished silently.
-		ctx, cancel := g.context(time.Second)
-		_, err := conn.WaitForNotification(ctx)
-		cancel()
-		if conn.IsClosed() || g.stopped() {
-			return
-		}
-		if err != nil && !pgconn.Timeout(err) {
-			return
-		}
-		ctx, cancel = g.context(2 * time.Second)
-		err = conn.Ping(ctx)
-		cancel()
-		if err != nil {
-			return
-		}
-	}
-}
-
-// context ends after d or when the guard is closed.
-func (g *advisoryGuard) context(d time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	go func() {
-		select {
-		case <-g.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
-func (g *advisoryGuard) stopped() bool {
-	select {
-	case <-g.stop:
-		return true
-	default:
-		return false
-	}
-}
-
-// Close releases the lock by closing its connection.
-func (g *advisoryGuard) Close() error {
-	g.once.Do(func() { close(g.stop) })
-	<-g.done
 	return nil
 }

@@ -4,27 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// OpenShared opens a PostgreSQL database beside a running node, without the
-// single-node lock, for a command that only adds, lists or removes rows which no
-// node caches (bearer tokens). It migrates nothing: a database at another version
-// is refused. A SQLite file cannot be shared; its process is asked instead.
+// OpenShared opens a PostgreSQL database for a command beside running nodes. It
+// is [Open] with few connections and without migrating: a command must not
+// change the schema under nodes of another version, so a database at another
+// version is refused. A SQLite file cannot be shared; its process is asked instead.
 func OpenShared(ctx context.Context, url string) (*DB, error) {
-	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
+	if !isPostgres(url) {
 		return nil, errors.New("sql: only a PostgreSQL database can be shared")
 	}
 	conf, err := postgresConfig(url)
 	if err != nil {
 		return nil, err
 	}
-	pool := stdlib.OpenDB(*conf)
-	pool.SetMaxOpenConns(2)
-	d := &DB{engine: enginePostgres, reads: pool, writes: pool, guard: noGuard{}, now: time.Now}
+	d := &DB{now: time.Now}
+	d.connect(conf, 2, 1)
 	have, want, err := d.versions(ctx)
 	switch {
 	case err != nil:
@@ -35,9 +31,3 @@ func OpenShared(ctx context.Context, url string) (*DB, error) {
 	}
 	return d, nil
 }
-
-// noGuard stands where nothing depends on being alone.
-type noGuard struct{}
-
-func (noGuard) held() bool   { return true }
-func (noGuard) Close() error { return nil }

@@ -62,6 +62,10 @@ func (d *DB) openSQLite(ctx context.Context, path string) error {
 	}
 	d.reads.SetMaxOpenConns(4)
 	d.reads.SetMaxIdleConns(4)
+	if d.leases, err = sql.Open("sqlite", name+q.Encode()); err != nil {
+		return fmt.Errorf("sql: sqlite: %w", err)
+	}
+	d.leases.SetMaxOpenConns(1) // one loop
 	// The writer goes first: switching to WAL is a write.
 	if err := d.writes.PingContext(ctx); err != nil {
 		return fmt.Errorf("sql: sqlite: open %s: %w", path, err)
@@ -99,7 +103,7 @@ func lockFile(path string) (guard, error) {
 		n, _ := f.ReadAt(holder, 0) // only to name the process; its absence is no fault
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s is held by process %s; one node at a time in this version", ErrLocked, path, strings.TrimSpace(string(holder[:n])))
+			return nil, fmt.Errorf("%w: %s is held by process %s; SQLite is for one node, use PostgreSQL for several", ErrLocked, path, strings.TrimSpace(string(holder[:n])))
 		}
 		return nil, fmt.Errorf("sql: lock %s: %w", path, err)
 	}
@@ -111,6 +115,6 @@ func lockFile(path string) (guard, error) {
 	return &fileGuard{f}, nil
 }
 
-func (g *fileGuard) held() bool { return true }
+func (g *fileGuard) check() error { return nil }
 
 func (g *fileGuard) Close() error { return g.f.Close() }

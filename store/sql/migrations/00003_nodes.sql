@@ -9,7 +9,8 @@ CREATE TABLE nodes (
 	id      TEXT PRIMARY KEY,
 	name    TEXT NOT NULL,
 	applied BIGINT NOT NULL,
-	seen    BIGINT NOT NULL -- by this server's clock
+	calls   BIGINT NOT NULL, -- raised by each call: whoever sees it stand still need not compare clocks
+	seen    BIGINT NOT NULL  -- the last call, by this server's clock; for people
 );
 
 -- Rows made before this column existed were tidied by the process that made them.
