@@ -172,6 +172,32 @@ func (s *PostgresServer) Start(t testing.TB) {
 	}
 }
 
+// Standby stops the server and starts it again in recovery: with its data, for
+// reading only, waiting for a primary that never comes.
+func (s *PostgresServer) Standby(t testing.TB) {
+	t.Helper()
+	s.Stop()
+	if err := os.WriteFile(filepath.Join(s.dir, "data", "standby.signal"), nil, 0o600); err != nil {
+		t.Fatalf("testserver: postgres: %v", err)
+	}
+	if s.cred != nil {
+		if err := os.Chown(filepath.Join(s.dir, "data", "standby.signal"), int(s.cred.Uid), int(s.cred.Gid)); err != nil {
+			t.Fatalf("testserver: postgres: %v", err)
+		}
+	}
+	s.Start(t)
+}
+
+// Exec runs statements as the superuser, outside any database of a test.
+func (s *PostgresServer) Exec(t testing.TB, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
+		if err := s.exec("postgres", statement); err != nil {
+			t.Fatalf("testserver: postgres: %v", err)
+		}
+	}
+}
+
 // pid reads the process that owns the data directory, 0 when there is none.
 func (s *PostgresServer) pid() int {
 	b, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))

@@ -21,6 +21,82 @@ func touch(e *env) {
 	e.wantLive(other)
 }
 
+func touchNeverBack(e *env) {
+	r := e.create("a", "m1", 1)
+	r.LastSeen = r.LastSeen.Add(3 * time.Minute)
+	for _, late := range []time.Duration{0, -time.Millisecond, -2 * time.Minute, -1000 * time.Hour} {
+		if err := e.s.Touch(e.ctx, session.Used(r.Hash, r.LastSeen.Add(late))); err != nil {
+			e.Fatal(err)
+		}
+		e.wantLive(r)
+	}
+	// In one batch too, whatever the order.
+	next := r.LastSeen.Add(time.Minute)
+	uses := []session.Use{{Hash: r.Hash, Seen: r.LastSeen}, {Hash: r.Hash, Seen: next}, {Hash: r.Hash, Seen: r.LastSeen.Add(-time.Hour)}}
+	if err := e.s.Touch(e.ctx, uses); err != nil {
+		e.Fatal(err)
+	}
+	r.LastSeen = next
+	e.wantLive(r)
+}
+
+func touchBatch(e *env) {
+	if err := e.s.Touch(e.ctx, nil); err != nil {
+		e.Errorf("touch of nothing: %v", err)
+	}
+	const n = 1100 // more than one batch of every store
+	seen := e.clock.Now().Add(5 * time.Minute).UTC().Truncate(time.Millisecond)
+	live := make(map[int]session.Record)
+	var uses []session.Use
+	for i := range n {
+		r := Record(fmt.Sprint(i), "m1", e.clock.Now())
+		if i%100 == 0 { // the others do not exist
+			live[i] = e.create(fmt.Sprint(i), "m1", 1)
+		}
+		uses = append(uses, session.Use{Hash: r.Hash, Seen: seen})
+	}
+	other := e.create("other", "m1", 1)
+	if err := e.s.Touch(e.ctx, uses); err != nil {
+		e.Fatal(err)
+	}
+	for _, r := range live {
+		r.LastSeen = seen
+		e.wantLive(r)
+	}
+	e.wantLive(other)
+	if l, err := e.s.List(e.ctx, "m1"); err != nil || len(l) != len(live)+1 {
+		e.Errorf("%d sessions afterwards, %v; want %d", len(l), err, len(live)+1)
+	}
+}
+
+func touchBatchRace(e *env) {
+	const n = 40
+	var forth, back []session.Use
+	var all []session.Record
+	seen := e.clock.Now().Add(time.Minute).UTC().Truncate(time.Millisecond)
+	for i := range n {
+		r := e.create(fmt.Sprint(i), "m1", 1)
+		all = append(all, r)
+		forth = append(forth, session.Use{Hash: r.Hash, Seen: seen})
+		back = append([]session.Use{{Hash: r.Hash, Seen: seen.Add(-time.Second)}}, back...)
+	}
+	race(8, func(i int) { // as several nodes do it, in whatever order
+		for range 5 {
+			uses := forth
+			if i%2 == 1 {
+				uses = back
+			}
+			if err := e.s.Touch(e.ctx, uses); err != nil {
+				e.Errorf("touch: %v", err)
+			}
+		}
+	})
+	for _, r := range all {
+		r.LastSeen = seen
+		e.wantLive(r)
+	}
+}
+
 func touchNeverCreates(e *env) {
 	r := e.create("a", "m1", 1)
 	if err := e.s.Delete(e.ctx, r.Hash); err != nil {

@@ -99,24 +99,3 @@ func TestNothingIsAuditedAfterTheCounterIsLocked_C1(t *testing.T) {
 		t.Errorf("got %v, want errOrder", err)
 	}
 }
-
-func TestSweepKeepsWhatIsStillNeeded(t *testing.T) {
-	onEngines(t, func(t *testing.T, d *DB) {
-		err := d.Update(t.Context(), func(tx member.Tx) error {
-			return errors.Join(tx.EndSession(member.EndedSession{Hash: "old", Until: day.Add(-time.Second)}),
-				tx.EndSession(member.EndedSession{Hash: "live", Until: day.Add(time.Second)}))
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, err := d.SweepJournal(t.Context(), day); n != 1 || err != nil {
-			t.Errorf("swept %d, %v", n, err)
-		}
-		_ = d.View(t.Context(), func(tx member.Tx) error {
-			if live, _ := tx.SessionEnded("live"); !live {
-				t.Error("a session that could still be shown is forgotten")
-			}
-			return nil
-		})
-	})
-}

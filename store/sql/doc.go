@@ -4,16 +4,20 @@
 //
 // It owns: [Open], the migrations, the transactions, and the rendering of SCIM
 // filters. [DB] implements member.Store, audit.Recorder, scim.Searcher,
-// scim.Tokens, session.Store and sso.Pending. It must not decide anything: the
-// rules of members live in member.Directory, those of sessions in session.
+// scim.Tokens, session.Log, session.Registry, session.Finisher, session.Store and
+// sso.Pending. It must not decide anything: the rules of members live in
+// member.Directory, those of sessions in session.
 //
 // One SQL text serves both engines. What differs is argued where it stands:
 // opening (sqlite.go, postgres.go), the row lock of reads inside an update
-// (tx.go), and nothing else.
+// (tx.go), the registry of nodes (nodes.go), writing idle times back (touch.go),
+// and nothing else.
 //
-//	engine      reads                        updates                       one node
-//	SQLite      WAL snapshot, pool of 4      BEGIN IMMEDIATE, one writer   flock on PATH.lock
-//	PostgreSQL  REPEATABLE READ, READ ONLY   READ COMMITTED + row locks    session advisory lock
+//	engine      reads                        updates                       nodes
+//	SQLite      WAL snapshot, pool of 4      BEGIN IMMEDIATE, one writer   one: flock on PATH.lock, registry in memory
+//	PostgreSQL  REPEATABLE READ, READ ONLY   READ COMMITTED + row locks    several: table nodes
+//
+// The lease loop and the registry have connections of their own on both.
 //
 // Times are BIGINT unix milliseconds (0 = never), booleans BIGINT 0 or 1, so
 // that both engines compare and sort them alike whatever their locale.

@@ -242,7 +242,7 @@ func (p *Pending) Sweep(ctx context.Context) error {
 		return err
 	}
 	for _, kind := range kinds {
-		err := p.db.sweep(ctx, func(tx *sql.Tx) (int64, error) {
+		_, err := p.db.sweep(ctx, func(tx *sql.Tx) (int64, error) {
 			if _, err := p.lock(ctx, tx, kind); err != nil {
 				return 0, err
 			}

@@ -122,18 +122,6 @@ func (s *Sessions) update(ctx context.Context, op string, fn func(*sql.Tx) error
 	return err
 }
 
-// Touch implements session.Store.
-func (s *Sessions) Touch(ctx context.Context, uses []session.Use) error {
-	return s.update(ctx, "touch", func(tx *sql.Tx) error {
-		for _, u := range uses {
-			if _, err := tx.ExecContext(ctx, `UPDATE sessions SET last_seen = $1 WHERE hash = $2 AND last_seen < $1`, ms(u.Seen), u.Hash.String()); err != nil {
-				return fmt.Errorf("sql: touch session: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
 // Delete implements session.Store.
 func (s *Sessions) Delete(ctx context.Context, h secret.Hash) error {
 	return s.update(ctx, "delete", func(tx *sql.Tx) error {
@@ -197,7 +185,7 @@ func (s *Sessions) List(ctx context.Context, id member.ID) ([]session.Record, er
 // Sweep removes the sessions that have expired, in small transactions. Reads
 // never answer them anyway: call it now and then, every few minutes will do.
 func (s *Sessions) Sweep(ctx context.Context) error {
-	return s.db.sweep(ctx, func(tx *sql.Tx) (int64, error) {
+	_, err := s.db.sweep(ctx, func(tx *sql.Tx) (int64, error) {
 		res, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE hash IN
 			(SELECT hash FROM sessions WHERE expires <= $1 ORDER BY expires LIMIT $2)`, ms(s.now()), sweepBatch)
 		if err != nil {
@@ -205,20 +193,7 @@ func (s *Sessions) Sweep(ctx context.Context) error {
 		}
 		return res.RowsAffected()
 	})
-}
-
-// sweep repeats one small removal until it finds no full batch.
-func (d *DB) sweep(ctx context.Context, once func(*sql.Tx) (int64, error)) error {
-	for {
-		var n int64
-		err := d.update(ctx, func(tx *sql.Tx) (err error) {
-			n, err = once(tx)
-			return err
-		})
-		if err != nil || n < sweepBatch {
-			return err
-		}
-	}
+	return err
 }
 
 var _ session.Store = (*Sessions)(nil)

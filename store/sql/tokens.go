@@ -119,17 +119,5 @@ func (d *DB) PutSealedKeyIfAbsent(ctx context.Context, name string, sealed []byt
 	return d.SealedKey(ctx, name)
 }
 
-// SweepJournal removes tombstones of sessions that would be over by now anyway,
-// at most a thousand at a time so that no transaction grows long, and answers
-// how many.
-func (d *DB) SweepJournal(ctx context.Context, now time.Time) (n int64, err error) {
-	err = d.update(ctx, func(s *sql.Tx) error {
-		n, err = (&tx{ctx: ctx, sql: s, now: d.now}).exec("sweep journal",
-			"DELETE FROM ended_sessions WHERE hash IN (SELECT hash FROM ended_sessions WHERE until < $1 ORDER BY until LIMIT 1000)", ms(now))
-		return err
-	})
-	return n, err
-}
-
 // Interface guard.
 var _ record.Tokens = (*DB)(nil)
