@@ -41,27 +41,30 @@ func newWorld(t testing.TB) *world {
 	w.log = &revlog{}
 	w.primary = &sessiontest.FakePrimary{Rows: w.log}
 	w.dir = &directory{members: map[member.ID]member.Member{}, log: w.log, ended: map[string]bool{}}
-	var err error
-	w.cutoff, err = session.NewCutoff(t.Context(), session.CutoffOptions{
+	w.begin(nil)
+	return w
+}
+
+// begin starts the node.
+func (w *world) begin(change func(*session.CutoffOptions)) {
+	t := w.t
+	t.Helper()
+	o := session.CutoffOptions{
 		Log: w.primary, Registry: w.primary, Finisher: w.primary, Store: w.store, Streams: w.streams, LeaseGrace: 300 * time.Millisecond,
-		Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
-	})
-	if err != nil {
+		Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now, Name: "this",
+	}
+	if change != nil {
+		change(&o)
+	}
+	var err error
+	if w.cutoff, err = session.NewCutoff(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	w.dir.barrier = w.cutoff.Barrier
-	w.cookies, err = session.NewCookies(true, bytes.Repeat([]byte{1}, 64))
-	if err != nil {
+	if w.cookies, err = session.NewCookies(true, bytes.Repeat([]byte{1}, 64)); err != nil {
 		t.Fatal(err)
 	}
-	w.m, err = session.NewManager(session.ManagerOptions{
-		Store: w.store, Directory: w.dir, Cookies: w.cookies, Cutoff: w.cutoff, Now: w.clock.Now,
-		Limits:         session.Limits{Idle: time.Hour, Absolute: 8 * time.Hour},
-		ProviderActive: func(id string) bool { return id == "okta" },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.manage(session.Limits{Idle: time.Hour, Absolute: 8 * time.Hour}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = w.cutoff.Run(ctx) })
@@ -71,7 +74,20 @@ func newWorld(t testing.TB) *world {
 	if err := w.cutoff.Barrier(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	return w
+}
+
+// manage replaces the Manager by one with other limits or settings.
+func (w *world) manage(l session.Limits, s session.Settings) {
+	w.t.Helper()
+	var err error
+	w.m, err = session.NewManager(session.ManagerOptions{
+		Store: w.store, Directory: w.dir, Cookies: w.cookies, Cutoff: w.cutoff, Now: w.clock.Now,
+		Limits: l, Settings: s,
+		ProviderActive: func(id string) bool { return id == "okta" || id == "google" },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) member(id member.ID) member.Member {
@@ -119,13 +135,15 @@ func (w *world) leased(req func() *http.Request) {
 
 // directory is a member list in memory whose changes write revocations like the real one.
 type directory struct {
-	mu      sync.Mutex
-	members map[member.ID]member.Member
-	ended   map[string]bool
-	log     *revlog
-	barrier func(context.Context, int64) error
-	fail    error
-	during  func() // runs inside Snapshot, after the read
+	mu       sync.Mutex
+	members  map[member.ID]member.Member
+	ended    map[string]bool
+	log      *revlog
+	barrier  func(context.Context, int64) error
+	fail     error
+	during   func() // runs inside Snapshot, after the read
+	reads    int
+	settings int64
 }
 
 func (d *directory) put(m member.Member) {
@@ -142,9 +160,10 @@ func (d *directory) setFail(err error) {
 
 func (d *directory) Snapshot(_ context.Context, id member.ID, ref member.SessionRef) (member.Snapshot, error) {
 	d.mu.Lock()
+	d.reads++
 	m, ok := d.members[id]
 	seq, _ := d.log.LastRevocation(context.Background())
-	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[ref.Hash], Seq: seq}
+	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[ref.Hash], Seq: seq, EndedBefore: d.log.endedBefore(ref.Provider), Settings: d.settings}
 	err, during := d.fail, d.during
 	d.during = nil
 	d.mu.Unlock()
@@ -197,9 +216,10 @@ func (d *directory) EndSessions(ctx context.Context, _ member.Actor, id member.I
 
 // revlog is a revocation log in memory that can be cut off.
 type revlog struct {
-	mu   sync.Mutex
-	rows []member.Revocation
-	fail error
+	mu    sync.Mutex
+	rows  []member.Revocation
+	swept int // rows that cannot be read any more
+	fail  error
 }
 
 func (l *revlog) add(r member.Revocation) int64 {
@@ -208,6 +228,18 @@ func (l *revlog) add(r member.Revocation) int64 {
 	r.Seq = int64(len(l.rows)) + 1
 	l.rows = append(l.rows, r)
 	return r.Seq
+}
+
+func (l *revlog) endedBefore(provider string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.rows) - 1; i >= 0; i-- {
+		r := l.rows[i]
+		if r.Kind == member.End && (r.Scope == member.ScopeAll || r.Scope == member.ScopeProvider && r.Target == provider) {
+			return r.Seq
+		}
+	}
+	return 0
 }
 
 func (l *revlog) setFail(err error) {
@@ -222,7 +254,7 @@ func (l *revlog) Revocations(_ context.Context, after int64, limit int) ([]membe
 	if l.fail != nil {
 		return nil, l.fail
 	}
-	rows := l.rows[after:]
+	rows := l.rows[min(max(after, int64(l.swept)), int64(len(l.rows))):]
 	return append([]member.Revocation(nil), rows[:min(len(rows), limit)]...), nil
 }
 

@@ -86,8 +86,9 @@ func (m *Manager) end(ctx context.Context, by member.Actor, r Record, reason str
 	return nil
 }
 
-// limit ends the member's oldest sessions beyond Limits.PerMember. The new one is
-// ended by none but a newer: of two sign-ins at once one stays.
+// limit ends the member's oldest sessions beyond Limits.PerMember. One order for
+// everybody, the new session not excepted: of two sign-ins at once, on two nodes,
+// each sees at least what was stored before it, and exactly the newest stay.
 func (m *Manager) limit(ctx context.Context, started Record) error {
 	if m.limits.PerMember == 0 {
 		return nil
@@ -103,7 +104,7 @@ func (m *Manager) limit(ctx context.Context, started Record) error {
 		return bytes.Compare(a.Hash[:], b.Hash[:])
 	})
 	for i, r := range list {
-		if i < m.limits.PerMember || r.Hash == started.Hash {
+		if i < m.limits.PerMember {
 			continue
 		}
 		if err := m.end(ctx, member.Actor{Name: "system"}, r, "session_limit"); err != nil {

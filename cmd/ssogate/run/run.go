@@ -189,7 +189,7 @@ func (s *Server) compileRoutes(context.Context) (err error) {
 func (s *Server) makeCutoff(ctx context.Context) (err error) {
 	s.cutoff, err = session.NewCutoff(ctx, session.CutoffOptions{
 		Log: s.db, Registry: s.db, Finisher: s.db, Store: s.sessions.sessions, Streams: s.live,
-		LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
+		Reload: s.reload, LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
 	})
 	s.directory = &member.Directory{Store: s.db, Revoker: s.cutoff, Now: s.now}
 	return err
@@ -202,7 +202,8 @@ func (s *Server) makeManager(context.Context) error {
 	}
 	s.manager, err = session.NewManager(session.ManagerOptions{
 		Store: s.sessions.sessions, Directory: s.directory, Cookies: cookies, Cutoff: s.cutoff, Now: s.now,
-		Limits: session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute},
+		Settings: heldSettings{s.settings},
+		Limits:   session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute},
 		ProviderActive: func(id string) bool {
 			_, ok := s.settings.Load().Provider(id)
 			return ok

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -69,4 +70,37 @@ func providerFrom(p config.Provider) (settings.Provider, error) {
 		sp.SAML.Certificates = append(sp.SAML.Certificates, string(pem))
 	}
 	return sp, nil
+}
+
+// heldSettings are the settings of this process, as the sessions ask for them.
+type heldSettings struct{ live *settings.Live }
+
+// Version implements session.Settings.
+func (h heldSettings) Version() int64 { return h.live.Load().Version }
+
+// Reload implements session.Settings. The settings of this version come from the
+// config file alone. A database with later ones was written by a newer ssogate
+// beside this one: to decide by the older copy would be wrong, so nobody is
+// admitted here until this node is replaced too.
+func (h heldSettings) Reload(_ context.Context, atLeast int64) error {
+	if have := h.Version(); have < atLeast {
+		return fmt.Errorf("run: the database holds settings of version %d, this node has %d: replace it with the newer ssogate that wrote them", atLeast, have)
+	}
+	return nil
+}
+
+// reload is what a Reload row asks for, before it is acknowledged.
+func (s *Server) reload(ctx context.Context, what string) error {
+	if what != member.ReloadSettings {
+		return nil
+	}
+	var version int64
+	err := s.db.View(ctx, func(tx member.Tx) (err error) {
+		version, err = tx.SettingsVersion()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return heldSettings{s.settings}.Reload(ctx, version)
 }
