@@ -125,7 +125,7 @@ func (p *Publisher) read(ctx context.Context) ([]Node, error) {
 	r := p.next
 	if !p.running {
 		p.running = true
-		go p.readings()
+		go p.readings() //nolint:gosec // G118: shared by many callers, so it ends with the last of them and not with this one
 	}
 	p.mu.Unlock()
 	select {
