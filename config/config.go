@@ -100,6 +100,9 @@ type Provider struct {
 	ClientSecretFile string   `key:"client_secret_file"`
 	Scopes           []string `key:"scopes"`
 	UnverifiedEmail  string   `key:"unverified_email"` // "refuse" (default) the sign-in, or "drop" the address
+	// RefreshEvery asks the provider again this often whether somebody may still be
+	// signed in; 0 (default) never does.
+	RefreshEvery time.Duration `key:"refresh_every"`
 
 	Attributes Attributes `key:"attributes"`
 }

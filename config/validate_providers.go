@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // validateProviders checks what each protocol needs and refuses what it does not
@@ -107,6 +108,7 @@ func (c *Config) validateSAML(fs *faults, at string, p *Provider) {
 	}
 	fs.foreign(at, "saml", map[string]bool{
 		"issuer": p.Issuer != "", "client_id": p.ClientID != "", "scopes": len(p.Scopes) > 0, "unverified_email": p.UnverifiedEmail != "",
+		"refresh_every": p.RefreshEvery != 0,
 		"client_secret": p.ClientSecret != "", "client_secret_file": p.ClientSecretFile != "",
 	})
 }
@@ -139,10 +141,23 @@ func (c *Config) validateOIDC(fs *faults, at string, p *Provider) {
 	}
 	fs.unique(join(at, "scopes"), p.Scopes)
 	fs.oneOf(join(at, "unverified_email"), p.UnverifiedEmail, UnverifiedEmailRefuse, UnverifiedEmailDrop)
+	c.validateRefresh(fs, join(at, "refresh_every"), p.RefreshEvery)
 	fs.foreign(at, "oidc", map[string]bool{
 		"metadata_url": p.MetadataURL != "", "metadata_file": p.MetadataFile != "", "entity_id": p.EntityID != "",
 		"sso_url": p.SSOURL != "", "certificate_files": len(p.CertificateFiles) > 0, "insecure_allow_sha1": p.InsecureAllowSHA1,
 	})
+}
+
+// validateRefresh keeps the question to the provider between a burden on it and
+// one that is never put.
+func (c *Config) validateRefresh(fs *faults, key string, every time.Duration) {
+	if every == 0 {
+		return
+	}
+	fs.between(key, every, time.Minute, 24*time.Hour)
+	if every >= c.Session.Absolute {
+		fs.addf(key, "make it shorter, or session.absolute longer", "%s is not shorter than session.absolute (%s): nobody would ever be asked about", every, c.Session.Absolute)
+	}
 }
 
 // endpoint checks a URL of the IdP. Metadata and keys fetched over plain http

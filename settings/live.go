@@ -51,6 +51,9 @@ type OIDCProvider struct {
 	// UnverifiedEmail is what to do with an address that the provider does not
 	// vouch for (email_verified is not true).
 	UnverifiedEmail UnverifiedEmail
+	// RefreshEvery is how often the provider is asked whether somebody may still be
+	// signed in. 0 never asks: his session then lasts until its own end.
+	RefreshEvery time.Duration
 }
 
 // UnverifiedEmail is a policy. The zero value refuses the sign-in.

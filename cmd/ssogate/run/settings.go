@@ -46,7 +46,9 @@ func providerFrom(p config.Provider) (settings.Provider, error) {
 		SAML: settings.SAMLProvider{
 			MetadataURL: p.MetadataURL, EntityID: p.EntityID, SSOURL: p.SSOURL, InsecureAllowSHA1: p.InsecureAllowSHA1,
 		},
-		OIDC: settings.OIDCProvider{Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: p.ClientSecret, Scopes: p.Scopes},
+		OIDC: settings.OIDCProvider{
+			Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: p.ClientSecret, Scopes: p.Scopes, RefreshEvery: p.RefreshEvery,
+		},
 		Attributes: settings.Attributes{
 			UserName: p.Attributes.UserName, Email: p.Attributes.Email, DisplayName: p.Attributes.DisplayName,
 			GivenName: p.Attributes.GivenName, FamilyName: p.Attributes.FamilyName,
