@@ -30,6 +30,7 @@ const (
 	opCodeLifetime    = 60 * time.Second
 	opTokenLifetime   = 5 * time.Minute
 	opSessionLifetime = 8 * time.Hour
+	opRefreshLifetime = 30 * 24 * time.Hour
 	opMaxRecords      = 10_000
 	opMaxBody         = 64 << 10
 )
@@ -57,6 +58,10 @@ type OPHooks struct {
 	Sign          func(claims map[string]any) (string, error)       // instead of signing
 	TokenResponse func(body map[string]any)                         // of a successful token request
 	UserInfo      func(claims map[string]any)                       // before it is sent
+	RefreshClaims func(claims map[string]any)                       // of an ID token given for a refresh token, after Claims
+	// Refresh looks at every refresh request of an authenticated client before its
+	// token is used up; true = answered. See [RefuseRefresh] and its neighbours.
+	Refresh func(w http.ResponseWriter, r *http.Request) bool
 	Serve         func(w http.ResponseWriter, r *http.Request) bool // first look at every request; true = answered
 }
 
@@ -68,7 +73,7 @@ type OPHooks struct {
 //	GET       /jwks
 //	GET, POST /authorize      the form, or straight back with a session
 //	POST      /sign-in        user and password
-//	POST      /token          client_secret_basic and client_secret_post
+//	POST      /token          client_secret_basic and client_secret_post; codes and refresh tokens
 //	GET, POST /userinfo
 //	GET, POST /end_session
 //	GET       /               who is signed in here
@@ -84,6 +89,8 @@ type OP struct {
 	codes    map[string]*opGrant
 	tokens   map[string]*opGrant // by access token
 	sessions map[string]opSession
+	refresh  map[string]*opRefresh // by refresh token, used ones too
+	disabled map[string]bool       // by user
 }
 
 type opKey struct {
@@ -103,6 +110,7 @@ type opGrant struct {
 	authTime    time.Time
 	expires     time.Time
 	token       string // access token made from it; a second use of the code revokes it
+	family      string // of the refresh tokens made from it, "" = none
 }
 
 type opSession struct {
@@ -135,6 +143,7 @@ func NewOP(o OPOptions) (*OP, error) {
 	op := &OP{
 		opts: o, issuer: u, style: opStyleHash(),
 		codes: make(map[string]*opGrant), tokens: make(map[string]*opGrant), sessions: make(map[string]opSession),
+		refresh: make(map[string]*opRefresh), disabled: make(map[string]bool),
 	}
 	op.SetHooks(o.Hooks)
 	if err := op.RotateKey(o.Key); err != nil {
@@ -220,10 +229,10 @@ func (op *OP) discovery(w http.ResponseWriter, _ *http.Request) {
 		"end_session_endpoint":                  iss + "/end_session",
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query"},
-		"grant_types_supported":                 []string{"authorization_code"},
+		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{string(op.current().alg)},
-		"scopes_supported":                      []string{"openid", "profile", "email", "groups"},
+		"scopes_supported":                      []string{"openid", "profile", "email", "groups", "offline_access"},
 		"claims_supported":                      []string{"sub", "email", "email_verified", "name", "given_name", "family_name", "preferred_username", "groups"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
 		"code_challenge_methods_supported":      []string{"S256"},

@@ -147,6 +147,10 @@ func (op *OP) callbackURL(q opRequest, s opSession) (string, error) {
 	now := op.opts.Now()
 	code := newSecret()
 	op.mu.Lock()
+	if op.disabled[s.person.User] {
+		op.mu.Unlock()
+		return "", &opRedirectError{"access_denied", "the account is disabled"}
+	}
 	for c, g := range op.codes {
 		if now.After(g.expires) {
 			delete(op.codes, c)

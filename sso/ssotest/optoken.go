@@ -25,16 +25,26 @@ func (op *OP) token(w http.ResponseWriter, r *http.Request) {
 		opTokenError(w, http.StatusUnauthorized, "invalid_client", "the client is not authenticated")
 		return
 	}
-	if r.PostForm.Get("grant_type") != "authorization_code" {
-		opTokenError(w, http.StatusBadRequest, "unsupported_grant_type", "only authorization_code")
+	var g opGrant
+	var why, next string
+	kind := r.PostForm.Get("grant_type")
+	switch kind {
+	case "authorization_code":
+		g, next, why = op.redeem(r.PostForm)
+	case "refresh_token":
+		if h := op.hook().Refresh; h != nil && h(w, r) {
+			return
+		}
+		g, next, why = op.renew(r.PostForm.Get("refresh_token"))
+	default:
+		opTokenError(w, http.StatusBadRequest, "unsupported_grant_type", "only authorization_code and refresh_token")
 		return
 	}
-	g, why := op.redeem(r.PostForm)
 	if why != "" {
 		opTokenError(w, http.StatusBadRequest, "invalid_grant", why)
 		return
 	}
-	idToken, err := op.idToken(g)
+	idToken, err := op.idToken(g, kind == "refresh_token")
 	if err != nil {
 		opTokenError(w, http.StatusInternalServerError, "server_error", err.Error())
 		return
@@ -42,6 +52,9 @@ func (op *OP) token(w http.ResponseWriter, r *http.Request) {
 	body := map[string]any{
 		"access_token": g.token, "token_type": "Bearer", "expires_in": int(opTokenLifetime.Seconds()),
 		"scope": strings.Join(g.scopes, " "), "id_token": idToken,
+	}
+	if next != "" {
+		body["refresh_token"] = next
 	}
 	if h := op.hook().TokenResponse; h != nil {
 		h(body)
@@ -73,36 +86,47 @@ func (op *OP) clientAuthenticated(r *http.Request) bool {
 
 // redeem exchanges a code once. A second use revokes what the first one gave:
 // one of the two holders is a thief (RFC 6749 section 4.1.2).
-func (op *OP) redeem(form url.Values) (opGrant, string) {
+func (op *OP) redeem(form url.Values) (g opGrant, refresh, why string) {
 	now := op.opts.Now()
 	op.mu.Lock()
 	defer op.mu.Unlock()
-	g, ok := op.codes[form.Get("code")]
+	code, ok := op.codes[form.Get("code")]
 	switch {
 	case !ok:
-		return opGrant{}, "the code is unknown"
-	case g.token != "":
-		delete(op.tokens, g.token)
-		return opGrant{}, "the code was used before"
-	case now.After(g.expires):
-		return opGrant{}, "the code has expired"
-	case form.Get("redirect_uri") != g.redirectURI:
-		return opGrant{}, "another redirect URI"
-	case !verifierMatches(form.Get("code_verifier"), g.challenge):
-		return opGrant{}, "the code verifier does not match"
+		return opGrant{}, "", "the code is unknown"
+	case code.token != "":
+		delete(op.tokens, code.token)
+		op.revokeFamily(code.family)
+		return opGrant{}, "", "the code was used before"
+	case now.After(code.expires):
+		return opGrant{}, "", "the code has expired"
+	case form.Get("redirect_uri") != code.redirectURI:
+		return opGrant{}, "", "another redirect URI"
+	case !verifierMatches(form.Get("code_verifier"), code.challenge):
+		return opGrant{}, "", "the code verifier does not match"
 	}
+	code.family = newSecret()
+	code.token = op.access(*code)
+	if slices.Contains(code.scopes, "offline_access") { // Core section 11; this client needs no consent
+		refresh = op.mint(*code)
+	}
+	return *code, refresh, ""
+}
+
+// access makes the access token of a grant. It needs mu.
+func (op *OP) access(g opGrant) string {
+	now := op.opts.Now()
 	for t, old := range op.tokens {
 		if now.After(old.expires) {
 			delete(op.tokens, t)
 		}
 	}
-	g.token = newSecret()
-	access := *g
-	access.expires = now.Add(opTokenLifetime)
+	token := newSecret()
+	g.expires = now.Add(opTokenLifetime)
 	if len(op.tokens) < opMaxRecords {
-		op.tokens[g.token] = &access
+		op.tokens[token] = &g
 	}
-	return *g, ""
+	return token
 }
 
 func verifierMatches(verifier, challenge string) bool {
@@ -115,7 +139,7 @@ func opTokenError(w http.ResponseWriter, status int, code, description string) {
 	writeJSON(w, status, map[string]any{"error": code, "error_description": description})
 }
 
-func (op *OP) idToken(g opGrant) (string, error) {
+func (op *OP) idToken(g opGrant, refreshed bool) (string, error) {
 	now := op.opts.Now()
 	claims := op.personClaims(g)
 	claims["iss"] = op.opts.Issuer
@@ -124,7 +148,7 @@ func (op *OP) idToken(g opGrant) (string, error) {
 	claims["exp"] = now.Add(opTokenLifetime).Unix()
 	claims["auth_time"] = g.authTime.Unix()
 	claims["sid"] = g.session
-	if g.nonce != "" {
+	if g.nonce != "" && !refreshed { // Core section 12.2: a refreshed one has none
 		claims["nonce"] = g.nonce
 	}
 	half := sha256.Sum256([]byte(g.token)) // at_hash, Core section 3.1.3.6; both algorithms here use SHA-256
@@ -132,6 +156,9 @@ func (op *OP) idToken(g opGrant) (string, error) {
 	h := op.hook()
 	if h.Claims != nil {
 		h.Claims(claims)
+	}
+	if refreshed && h.RefreshClaims != nil {
+		h.RefreshClaims(claims)
 	}
 	if h.Sign != nil {
 		return h.Sign(claims)
