@@ -136,11 +136,14 @@ func (f *Flow) newSession(r *http.Request, o outcome, m member.Member) (string, 
 	if err := f.Audit.Record(ctx, ev); err != nil {
 		return "", err // no unaudited success
 	}
-	id, _, err := f.Sessions.Start(ctx, session.Start{
+	id, rec, err := f.Sessions.Start(ctx, session.Start{
 		Member: m, Provider: provider, SessionIndex: o.Assertion.SessionIndex,
 		NotAfter: o.Assertion.SessionEnd, Address: ev.Address, UserAgent: r.UserAgent(),
 	})
 	if err != nil {
+		return "", err
+	}
+	if err := f.keepGrant(ctx, f.actor(r, "signin:"+provider), m, rec, o.Assertion); err != nil {
 		return "", err
 	}
 	e.id = id
@@ -161,7 +164,7 @@ func (f *Flow) refused(w http.ResponseWriter, r *http.Request, o outcome, ref *m
 	// Whoever has just pressed it is not offered the same button again.
 	if ref.Code == member.RefusedInvitationPending && !accepted {
 		code := secret.NewToken()
-		if err := f.putJSON(r.Context(), key(KindAccept, code), o, f.Now().Add(acceptLifetime)); err != nil {
+		if err := f.putOutcome(r.Context(), KindAccept, code, o, f.Now().Add(acceptLifetime)); err != nil {
 			f.storeFailed(w, r, err)
 			return
 		}
@@ -235,6 +238,10 @@ func (f *Flow) accept(w http.ResponseWriter, r *http.Request) {
 		return
 	case err != nil:
 		f.storeFailed(w, r, err)
+		return
+	}
+	if err := o.openGrant(code); err != nil {
+		f.unavailable(w, r, err)
 		return
 	}
 	f.admit(w, r, o, true)

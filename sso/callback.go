@@ -16,6 +16,7 @@ type outcome struct {
 	Login     Login       `json:"login"`
 	LoginHash secret.Hash `json:"login_hash"`
 	Assertion Assertion   `json:"assertion"`
+	Grant     []byte      `json:"grant,omitempty"` // the refresh token, sealed for the bearer of the code
 }
 
 // callback receives the IdP's answer: the SAML ACS and the OAuth redirect URI.
@@ -104,7 +105,7 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 	}
 	code := secret.NewToken()
 	o := outcome{Login: l, LoginHash: secret.Sum(l.ID), Assertion: a}
-	if err := f.putJSON(ctx, key(KindCode, code), o, f.Now().Add(CodeLifetime)); errors.Is(err, ErrPending) {
+	if err := f.putOutcome(ctx, KindCode, code, o, f.Now().Add(CodeLifetime)); errors.Is(err, ErrPending) {
 		f.refuseVerify(w, r, id, &VerifyError{Reason: "too_large", Err: err}) // trying again would never help
 		return
 	} else if err != nil {

@@ -65,6 +65,10 @@ func (f *Flow) complete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.clients.giveBack(clientOf(r))
+	if err := o.openGrant(code); err != nil {
+		f.unavailable(w, r, err)
+		return
+	}
 	f.admit(w, r, o, false)
 }
 

@@ -2,8 +2,9 @@
 // with one, whatever protocol the identity provider speaks.
 //
 // It owns: [Login] (one pending sign-in), the [Provider] and [Response]
-// interfaces that sso/saml and sso/oauth implement, the [Pending] store
-// interface, the binding cookies, completion and the hand-off to app hosts.
+// interfaces that sso/saml and sso/oauth implement, [Refresher] for those that
+// can be asked again (by sso/refresh), the [Pending] store interface, the binding
+// cookies, completion and the hand-off to app hosts.
 //
 // It must not parse SAML or JWTs, must not know routes or policies, and never
 // reads a member except through its Directory interface.

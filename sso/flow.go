@@ -27,7 +27,7 @@ type Directory interface {
 	Admit(ctx context.Context, l member.Login) (member.Member, error)
 }
 
-// Options are what a Flow works with. All are required except Home, Budget, Now and Registry.
+// Options are what a Flow works with. All are required except Home, Budget, Grants, Now and Registry.
 type Options struct {
 	URL       string                // gateway origin, no trailing slash
 	Home      string                // app origin to land on when a sign-in began nowhere in particular, or ""
@@ -39,6 +39,7 @@ type Options struct {
 	Sessions  *session.Manager
 	Directory Directory
 	Audit     audit.Recorder
+	Grants    Grants // nil: no refresh token is kept
 	Log       *slog.Logger
 	Now       clock.Func
 	Registry  prometheus.Registerer

@@ -92,6 +92,9 @@ type Assertion struct {
 	SessionEnd   time.Time // SessionNotOnOrAfter; zero = no cap
 	ReplayKey    string    // assertion id (with issuer); remembered before any session is made
 	ReplayUntil  time.Time
+	// RefreshToken is what the provider is asked again with, "" = nothing. A
+	// secret: never stored as it is, never logged, never sent to a browser.
+	RefreshToken string `json:"-"`
 }
 
 // VerifyError refuses a response. Reason is a machine word for log and audit;

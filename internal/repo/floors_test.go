@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"member":  10,
 	"session": 20, "settings": 20,
 	"sso":         30,
+	"sso/refresh": 31,
 	"scim/filter": 30, "scim/schema": 31, "scim/record": 31, "scim/patch": 32, "scim/client": 33,
 	"proxy/canonical": 30, "proxy/upstream": 31,
 	"console": 40, "store/sql": 40, "store/redis": 40,

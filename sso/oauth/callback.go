@@ -125,7 +125,11 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 	if c, err = a.p.complete(ctx, m, t, c); err != nil {
 		return sso.Assertion{}, err
 	}
-	return a.p.assertion(c, l)
+	out, err := a.p.assertion(c, l)
+	if err == nil && a.p.cfg.OIDC.RefreshEvery > 0 {
+		out.RefreshToken = t.refresh // otherwise nobody needs it: what is not kept cannot leak
+	}
+	return out, err
 }
 
 // matches binds the answer to exactly this Login (rows O01, O08).

@@ -35,6 +35,7 @@ type metadata struct {
 	UserInfo      string   `json:"userinfo_endpoint"`
 	JWKS          string   `json:"jwks_uri"`
 	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
+	Scopes        []string `json:"scopes_supported"`
 	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
 	SendsIssuer   bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
 

@@ -15,8 +15,11 @@
 //	         userinfo if claims are missing: same sub
 //	         -> sso.Assertion keyed (provider, issuer, sub)
 //
-// Two kinds of error leave it: *sso.VerifyError when an answer is refused, and
-// *UnavailableError when the provider could not be asked or made no sense.
+//	Refresh  refresh token -> token endpoint                     no redirects, one deadline
+//	Verify   a new ID token, if any: signature, iss aud azp exp iat nbf, same sub
+//
+// Two kinds of error leave a sign-in: *sso.VerifyError when an answer is refused, and
+// *UnavailableError when the provider could not be asked or made no sense. A refresh has *sso.RefreshError.
 //
 // A provider that is down when ssogate starts does not stop it: discovery
 // happens at the first sign-in, is kept, and is repeated hourly; the last good

@@ -15,6 +15,8 @@ type tokens struct {
 	access string
 	typ    string
 	id     string // the ID token, unverified
+	// refresh is the refresh token, "" = none, or none that could be kept.
+	refresh string
 }
 
 // exchange redeems the code with the code verifier (RFC 7636). The error is an
@@ -32,7 +34,7 @@ func (p *Provider) exchange(ctx context.Context, m *metadata, code, verifier str
 	case len(id) > maxToken || len(t.AccessToken) > maxToken:
 		return tokens{}, refuse("token_too_large", nil)
 	}
-	return tokens{access: t.AccessToken, typ: t.TokenType, id: id}, nil
+	return tokens{access: t.AccessToken, typ: t.TokenType, id: id, refresh: keepable(t.RefreshToken)}, nil
 }
 
 // tokenError types the errors of the token endpoint. *oauth2.RetrieveError is

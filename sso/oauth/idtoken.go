@@ -19,6 +19,18 @@ import (
 // refusal needs its reason; go-oidc's verifier then reads the same token once
 // more, so that a slip in either is caught by the other.
 func (p *Provider) checkIDToken(ctx context.Context, m *metadata, t tokens, l sso.Login) (claims, error) {
+	return p.checkToken(ctx, m, t, []func(claims) error{
+		func(c claims) error { return p.checkParties(c, m) },
+		p.checkTimes,
+		func(c claims) error { return checkNonce(c, l.Start.Nonce) },
+		func(c claims) error { return p.checkFreshness(c, l) },
+		checkSubject,
+	})
+}
+
+// checkToken verifies an ID token's signature, then its claims by checks, then
+// all of it again by go-oidc.
+func (p *Provider) checkToken(ctx context.Context, m *metadata, t tokens, checks []func(claims) error) (claims, error) {
 	keys, payload, err := checkSignature(ctx, m.keys, t.id)
 	if err != nil {
 		return nil, err
@@ -27,13 +39,7 @@ func (p *Provider) checkIDToken(ctx context.Context, m *metadata, t tokens, l ss
 	if err != nil {
 		return nil, refuse("malformed", bounded(err))
 	}
-	for _, check := range []func(claims) error{
-		func(c claims) error { return p.checkParties(c, m) },
-		p.checkTimes,
-		func(c claims) error { return checkNonce(c, l.Start.Nonce) },
-		func(c claims) error { return p.checkFreshness(c, l) },
-		checkSubject,
-	} {
+	for _, check := range checks {
 		if err := check(c); err != nil {
 			return nil, err
 		}

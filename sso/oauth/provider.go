@@ -162,7 +162,7 @@ func (p *Provider) Begin(ctx context.Context, l sso.Login) (sso.Start, error) {
 
 func (p *Provider) oauth2(m *metadata) *oauth2.Config {
 	return &oauth2.Config{
-		ClientID: p.cfg.OIDC.ClientID, ClientSecret: p.cfg.OIDC.ClientSecret, RedirectURL: p.redirect, Scopes: p.scopes,
+		ClientID: p.cfg.OIDC.ClientID, ClientSecret: p.cfg.OIDC.ClientSecret, RedirectURL: p.redirect, Scopes: p.scopesAt(m),
 		// The style is fixed by discovery. x/oauth2's guessing would send a code a
 		// second time after a refusal, which providers take for a stolen one.
 		Endpoint: oauth2.Endpoint{AuthURL: m.Authorization, TokenURL: m.Token, AuthStyle: m.style},

@@ -1,6 +1,6 @@
 // Package ssotest is the other side of the handshake, in process: a SAML
-// identity provider, an OpenID Connect provider, and the conformance suite of
-// the sso.Pending store.
+// identity provider, an OpenID Connect provider, and the conformance suites of
+// the sso.Pending and refresh.Store stores.
 //
 // It owns [Person] and the providers that sign people in with real forms, real
 // keys and real signatures. Tests use it, and so does `ssogate demo`, which is

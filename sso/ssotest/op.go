@@ -52,17 +52,17 @@ type OPOptions struct {
 // OPHooks make the provider misbehave. A nil hook changes nothing. They may be
 // called from several goroutines at once.
 type OPHooks struct {
-	Discovery     func(doc map[string]any)                          // before it is sent
-	Callback      func(query url.Values)                            // the redirect back to the client
-	Claims        func(claims map[string]any)                       // of the ID token, before signing
-	Sign          func(claims map[string]any) (string, error)       // instead of signing
-	TokenResponse func(body map[string]any)                         // of a successful token request
-	UserInfo      func(claims map[string]any)                       // before it is sent
-	RefreshClaims func(claims map[string]any)                       // of an ID token given for a refresh token, after Claims
+	Discovery     func(doc map[string]any)                    // before it is sent
+	Callback      func(query url.Values)                      // the redirect back to the client
+	Claims        func(claims map[string]any)                 // of the ID token, before signing
+	Sign          func(claims map[string]any) (string, error) // instead of signing
+	TokenResponse func(body map[string]any)                   // of a successful token request
+	UserInfo      func(claims map[string]any)                 // before it is sent
+	RefreshClaims func(claims map[string]any)                 // of an ID token given for a refresh token, after Claims
 	// Refresh looks at every refresh request of an authenticated client before its
 	// token is used up; true = answered. See [RefuseRefresh] and its neighbours.
 	Refresh func(w http.ResponseWriter, r *http.Request) bool
-	Serve         func(w http.ResponseWriter, r *http.Request) bool // first look at every request; true = answered
+	Serve   func(w http.ResponseWriter, r *http.Request) bool // first look at every request; true = answered
 }
 
 // OP is an OpenID provider in process: authorization code flow with PKCE, real

@@ -1,17 +1,18 @@
 // Package sql keeps what must survive: members, teams, invitations, the
-// revocation log, the audit chain, SCIM tokens and sealed keys, and (in
-// embedded mode) sessions and pending sign-ins.
+// revocation log, the audit chain, SCIM tokens, sealed keys and refresh tokens,
+// and (in embedded mode) sessions and pending sign-ins.
 //
 // It owns: [Open], the migrations, the transactions, and the rendering of SCIM
 // filters. [DB] implements member.Store, audit.Recorder, scim.Searcher,
-// scim.Tokens, session.Log, session.Registry, session.Finisher, session.Store and
-// sso.Pending. It must not decide anything: the rules of members live in
-// member.Directory, those of sessions in session.
+// scim.Tokens, session.Log, session.Registry, session.Finisher, session.Store,
+// sso.Pending and refresh.Store. It must not decide anything: the rules of members
+// live in member.Directory, those of sessions in session, those of refresh tokens
+// in sso/refresh.
 //
 // One SQL text serves both engines. What differs is argued where it stands:
 // opening (sqlite.go, postgres.go), the row lock of reads inside an update
-// (tx.go), the registry of nodes (nodes.go), writing idle times back (touch.go),
-// and nothing else.
+// (tx.go, grants.go), the registry of nodes (nodes.go), writing idle times back
+// (touch.go), and nothing else.
 //
 //	engine      reads                        updates                       nodes
 //	SQLite      WAL snapshot, pool of 4      BEGIN IMMEDIATE, one writer   one: flock on PATH.lock, registry in memory
