@@ -64,6 +64,7 @@ type Server struct {
 	cutoff    *session.Cutoff
 	directory *member.Directory
 	manager   *session.Manager
+	grants    sso.Grants // nil where nobody is asked about
 	flow      *sso.Flow
 	gate      *proxy.Gate
 	routes    *proxy.Routes
@@ -116,6 +117,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"cut-off", s.makeCutoff},
 		{"sessions", s.makeManager},
 		{"identity providers", s.makeProviders},
+		{"refresh", s.makeRefresh},
 		{"sign-in", s.makeFlow},
 		{"gate", s.makeGate},
 		{"handlers", s.makeHandlers},
@@ -220,7 +222,7 @@ func (s *Server) makeFlow(context.Context) (err error) {
 	s.flow, err = sso.New(sso.Options{
 		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Sessions: s.manager,
-		Directory: s.directory, Audit: s.db,
+		Directory: s.directory, Audit: s.db, Grants: s.grants,
 		Log: s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
