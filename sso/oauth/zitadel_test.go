@@ -48,7 +48,7 @@ func TestAnIndependentProviderSignsIn(t *testing.T) {
 			}
 			defer client.CloseIdleConnections()
 			p, err := New(Options{URL: gateway, HTTP: client, Provider: settings.Provider{
-				ID: "acme", Protocol: settings.OIDC, OIDC: settings.OIDCProvider{Issuer: base + "/", ClientID: c.id, ClientSecret: c.secret},
+				ID: "acme", Protocol: settings.OIDC, OIDC: settings.OIDCProvider{Issuer: base + "/", ClientID: c.id, ClientSecret: c.secret, RefreshEvery: time.Hour},
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -69,6 +69,15 @@ func TestAnIndependentProviderSignsIn(t *testing.T) {
 			if a.Identity.Subject != "id1" || a.Identity.Issuer != base+"/" || a.Profile.Email != "test-user@zitadel.ch" || a.Profile.DisplayName != "Test User" || !strings.HasPrefix(a.Profile.UserName, "test-user@") {
 				t.Errorf("%+v", a)
 			}
+			again, err := p.Refresh(t.Context(), a.Identity, a.RefreshToken)
+			if err != nil {
+				t.Fatalf("refresh: %v", err)
+			}
+			if err := again.Verify(t.Context()); err != nil || again.Token() == "" {
+				t.Errorf("refreshed: token %q, %v", again.Token(), err)
+			}
+			_, err = p.Refresh(t.Context(), a.Identity, a.RefreshToken)
+			wantOutcome(t, err, "refused", true, "a used refresh token")
 			// And its refusal: the same code again.
 			if again, err := resp.Verify(context.Background(), l); err == nil {
 				t.Errorf("a used code was accepted: %+v", again)

@@ -1,12 +1,21 @@
 package sql
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/internal/testserver"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/member/membertest"
+	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso"
 	"github.com/ssogate/ssogate/sso/refresh"
 	"github.com/ssogate/ssogate/sso/ssotest"
 )
@@ -111,4 +120,101 @@ func claimAll(t *testing.T, d *DB, now time.Time, provider string) []refresh.Gra
 		t.Fatal(err)
 	}
 	return out
+}
+
+// rotating is a provider that rotates its tokens: a second use of one is refused
+// for good, and counted.
+type rotating struct {
+	sso.Provider
+	mu      sync.Mutex
+	used    map[string]int
+	arrived chan struct{} // one for each question
+	hold    chan struct{} // questions wait for it
+}
+
+func (p *rotating) Refresh(_ context.Context, _ member.Identity, token string) (sso.Refreshed, error) {
+	p.mu.Lock()
+	p.used[token]++
+	n := p.used[token]
+	p.mu.Unlock()
+	p.arrived <- struct{}{}
+	<-p.hold
+	if n > 1 {
+		return nil, &sso.RefreshError{Outcome: "refused", Refused: true}
+	}
+	return rotated(token + "+"), nil
+}
+
+type rotated string
+
+func (r rotated) Token() string              { return string(r) }
+func (rotated) Verify(context.Context) error { return nil }
+
+// Fault 9, single flight: two nodes on one PostgreSQL, and every token is used once.
+func TestTwoNodesRefreshEachGrantOnce(t *testing.T) {
+	url := testserver.Postgres(t)
+	d := open(t, url)
+	const grants = 25
+	clk := &clock.Manual{}
+	p := &rotating{used: map[string]int{}, arrived: make(chan struct{}, 10*grants), hold: make(chan struct{})}
+	live := &settings.Live{}
+	live.Store(&settings.Settings{Providers: []settings.Provider{{
+		ID: "okta", Protocol: settings.OIDC, Active: true, OIDC: settings.OIDCProvider{RefreshEvery: time.Hour},
+	}}})
+	sealer, err := secret.NewSealer(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoker := &membertest.Revoker{}
+	var nodes []*refresh.Keeper
+	for _, on := range []*DB{d, openBeside(t, url)} {
+		k, err := refresh.New(refresh.Options{
+			Store: on.Grants(), Sealer: sealer, Live: live, Providers: func(string) sso.Provider { return p },
+			Directory: &member.Directory{Store: on, Revoker: revoker}, Log: slog.New(slog.DiscardHandler), Now: clk.Now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, k)
+	}
+	now := clk.Now()
+	if err := d.Update(t.Context(), func(tx member.Tx) error {
+		return tx.InsertMember(member.Member{ID: "m", UserName: "ana", Role: member.RoleMember, Source: member.SourceSCIM, Wish: true, Epoch: 1, Version: 1, Created: now, Modified: now})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range grants {
+		r := session.Record{Hash: secret.Sum(fmt.Sprint(i)), Member: "m", Epoch: 1, Provider: "okta", Expires: now.Add(24 * time.Hour)}
+		if err := nodes[0].Keep(t.Context(), r, member.Identity{Provider: "okta", Issuer: "i", Subject: "s"}, fmt.Sprint("token ", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clk.Advance(time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for _, k := range nodes {
+		wg.Go(func() { k.Run(ctx) })
+	}
+	for i := range grants {
+		select {
+		case <-p.arrived:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%d of %d were asked about within 30 s", i, grants)
+		}
+		if i == 7 { // four each: both are in the middle of it
+			close(p.hold)
+		}
+	}
+	cancel()
+	wg.Wait() // what was asked is finished
+	for token, n := range p.used {
+		if n != 1 {
+			t.Errorf("%s was used %d times", token, n)
+		}
+	}
+	if len(p.used) != grants || len(revoker.Take()) != 0 || len(claimAll(t, d, clk.Now(), "okta")) != 0 {
+		t.Errorf("%d of %d asked about; sessions ended, or grants left unsettled", len(p.used), grants)
+	}
 }
