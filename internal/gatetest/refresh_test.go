@@ -50,7 +50,7 @@ func (w *world) refreshes(outcome string) int {
 
 // Fault 9: somebody removed at a provider without SCIM is out at the next question,
 // with everything he has open; nobody else notices.
-func TestFault9PersonDisabledAtTheProviderIsOut(t *testing.T) {
+func TestGuaranteeAskedAgainPersonDisabledAtTheProviderIsOut(t *testing.T) {
 	engines(t, func(t *testing.T, with func(*run.DemoOptions)) {
 		w := start(t, with, refreshing())
 		ana, ben, cy := w.signedIn(w.ana()), w.byOpenID(w.ben()), w.byOpenID(w.person(2))
