@@ -85,8 +85,8 @@ func (k *Keeper) round(ctx context.Context, provider string) int {
 	return len(grants)
 }
 
-// state logs that a provider says nothing, or speaks again: once, not for each of
-// the thousands who signed in through it.
+// state logs that questions about a provider's people are not answered, or are
+// again: once, not for each of the thousands who signed in through it.
 func (k *Keeper) state(ctx context.Context, provider string, e *sso.RefreshError) {
 	k.mu.Lock()
 	l := k.lane(provider)
@@ -95,10 +95,10 @@ func (k *Keeper) state(ctx context.Context, provider string, e *sso.RefreshError
 	k.mu.Unlock()
 	switch {
 	case e != nil && !was:
-		k.Log.WarnContext(ctx, "the identity provider cannot say whether people may still be signed in; their sessions go on until their end",
+		k.Log.WarnContext(ctx, "it cannot be known whether people may still be signed in; their sessions go on until their end",
 			"provider", provider, "reason", e.Outcome, "err", e.Err)
 	case e == nil && was:
-		k.Log.InfoContext(ctx, "the identity provider says again who may be signed in", "provider", provider)
+		k.Log.InfoContext(ctx, "it is known again who may be signed in", "provider", provider)
 	}
 }
 
