@@ -27,7 +27,7 @@ func TestGrantsConformance(t *testing.T) {
 			d := open(t, u)
 			other := d
 			if name == "PostgreSQL" { // another node: a pool of its own
-				other = openBeside(t, u)
+				other = open(t, u)
 			}
 			ssotest.Grants(t, func(t *testing.T) (one, two refresh.Store) {
 				if _, err := d.writes.ExecContext(t.Context(), "DELETE FROM grants"); err != nil {
@@ -37,17 +37,6 @@ func TestGrantsConformance(t *testing.T) {
 			})
 		})
 	}
-}
-
-// openBeside is a second process on the same PostgreSQL database.
-func openBeside(t *testing.T, url string) *DB {
-	t.Helper()
-	d, err := OpenShared(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	return d
 }
 
 // Fault 9: a refresh token does not lie in the database when its session is over.
@@ -167,7 +156,7 @@ func TestTwoNodesRefreshEachGrantOnce(t *testing.T) {
 	}
 	revoker := &membertest.Revoker{}
 	var nodes []*refresh.Keeper
-	for _, on := range []*DB{d, openBeside(t, url)} {
+	for _, on := range []*DB{d, open(t, url)} {
 		k, err := refresh.New(refresh.Options{
 			Store: on.Grants(), Sealer: sealer, Live: live, Providers: func(string) sso.Provider { return p },
 			Directory: &member.Directory{Store: on, Revoker: revoker}, Log: slog.New(slog.DiscardHandler), Now: clk.Now,
