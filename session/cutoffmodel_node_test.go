@@ -1,0 +1,449 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
+)
+
+// node is one run of a process: the real Cutoff and Manager, its clocks, its
+// links, and what it has running.
+type node struct {
+	w        *world
+	name     string
+	c        *Cutoff
+	m        *Manager
+	redis    *redisServer
+	sqlCut   bool
+	leaseCut bool // the lease statement fails, all others work
+	redisCut bool
+	excused  time.Duration // until when it is in the limits that C12 states
+
+	alive, serving, draining, stopped bool
+	frozen, suspended                 bool
+	backlog                           []func()
+	frozenAt, thawAt                  time.Duration
+
+	rate     float64       // of its clocks
+	bootLost time.Duration // CLOCK_BOOTTIME stood still: the hypervisor paused it
+	monoLost time.Duration // CLOCK_MONOTONIC stood still: it slept
+	jump     time.Duration // of the wall clock
+	lag      time.Duration // of the replica that it reads when C1 is broken
+
+	settings int64
+	live     []*running
+	waiting  map[*flight][]func()
+	saw      map[*flight]int64
+	applied  []func() // who waits for a row to be applied here
+	loop     int64    // ticket of the lease loop while it waits for its tick
+	loopTask *task
+	hurried  bool
+	tidying  bool
+}
+
+// network is one kind of link.
+type network struct {
+	slow    float64 // chance of a slow message
+	slowest time.Duration
+	loss    float64
+}
+
+func (l network) delay(w *world) (d time.Duration, lost bool) {
+	if w.chance(l.loss) && !w.healed {
+		return 0, true
+	}
+	if w.chance(l.slow) && !w.healed {
+		return w.span(5*time.Millisecond, l.slowest), false
+	}
+	return w.span(100*time.Microsecond, 4*time.Millisecond), false
+}
+
+// call is one question to a server and its answer, each a message of its own. The
+// server acts when the question arrives, whatever became of who asked.
+func call[T any](n *node, l network, timeout time.Duration, reach func() bool, serve func() (T, error)) (T, error) {
+	w, t := n.w, n.w.cur
+	if t.killed {
+		panic(unwound{})
+	}
+	k := w.ticket(t)
+	begin := w.now
+	var out T
+	err := errLost
+	end := func() { w.after(begin+n.real(timeout)-w.now, func() { w.wake(t, k) }) }
+	there, lost := l.delay(w)
+	w.after(there, func() {
+		switch {
+		case !lost && reach():
+		case !lost && w.chance(0.5):
+			w.after(there, func() { w.wake(t, k) }) // refused
+			return
+		default:
+			end()
+			return
+		}
+		v, e := serve()
+		back, lost := l.delay(w)
+		if lost || w.now+back > begin+n.real(timeout) {
+			end()
+			return
+		}
+		w.after(back, func() {
+			if t.waiting != k {
+				return
+			}
+			if !reach() {
+				end()
+				return
+			}
+			out, err = v, e
+			w.wake(t, k)
+		})
+	})
+	w.park()
+	return out, err
+}
+
+// real is how long d by this node's clocks really takes.
+func (n *node) real(d time.Duration) time.Duration { return time.Duration(float64(d) / n.rate) }
+
+func (n *node) mono() time.Duration {
+	return 1000*time.Second + time.Duration(float64(n.w.now-n.monoLost)*n.rate)
+}
+
+// boot is bootTime of this machine.
+func (n *node) boot() time.Duration {
+	return 1000*time.Second + time.Duration(float64(n.w.now-n.bootLost)*n.rate)
+}
+
+var wallStart = time.Unix(1_800_000_000, 0)
+
+func (n *node) wall() time.Time {
+	return wallStart.Add(time.Duration(float64(n.w.now)*n.rate) + n.jump)
+}
+
+// sleep waits by CLOCK_MONOTONIC, as Go's timers do.
+func (n *node) sleep(d time.Duration) {
+	w, t := n.w, n.w.cur
+	k := w.ticket(t)
+	n.timer(d, func() { w.wake(t, k) })
+	w.park()
+}
+
+func (n *node) timer(d time.Duration, fn func()) {
+	began := n.monoLost
+	n.w.after(n.real(d), func() {
+		switch {
+		case n.suspended: // what was left when it fell asleep is left when it wakes up
+			n.w.after(n.thawAt-n.frozenAt, fn)
+		case n.monoLost > began:
+			n.w.after(n.monoLost-began, fn)
+		default:
+			fn()
+		}
+	})
+}
+
+// stall is where the scheduler may take the processor away.
+func (n *node) stall() {
+	if !n.w.healed && n.w.chance(n.w.plan.stall) {
+		n.sleep(n.w.span(0, n.w.plan.stalled))
+	}
+}
+
+// deliver hands something that came over the network to the process.
+func (n *node) deliver(fn func()) {
+	switch {
+	case !n.alive:
+	case n.frozen:
+		n.backlog = append(n.backlog, func() { n.deliver(fn) })
+	default:
+		fn()
+	}
+}
+
+var modelMetrics = cutoffMetrics{ // shared: only last belongs to one Cutoff
+	leaseUp: prometheus.NewGauge(prometheus.GaugeOpts{Name: "lease"}),
+	barrier: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "barrier"}),
+	late:    prometheus.NewCounter(prometheus.CounterOpts{Name: "late"}),
+}
+
+func (w *world) newNode(name string) *node {
+	n := &node{w: w, name: name, alive: true, rate: 1, redis: w.redis, settings: w.sql.settings, waiting: map[*flight][]func(){}}
+	n.lag = w.span(0, 1500*time.Millisecond)
+	if w.plan.drift > 0 {
+		n.rate = 1 + (2*w.rng.Float64()-1)*w.plan.drift
+	}
+	return n
+}
+
+// equip is NewCutoff and NewManager up to the registration.
+func (n *node) equip(last int64) {
+	n.c = &Cutoff{
+		log: n, registry: n, streams: cutter{n}, logger: discardLogger, grace: n.w.plan.grace, cutWait: cutWait,
+		floors: newFloors(), cache: newCache(), wake: make(chan struct{}, 1),
+		node: Node{Name: n.name}, applied: last, changed: make(chan struct{}), metrics: modelMetrics,
+		reload: func(ctx context.Context, _ string) error { return n.Reload(ctx, 0) },
+	}
+	n.c.lease.boot, n.c.lease.wall = n.boot, n.wall
+	switch n.w.broken {
+	case monotonicLease: // the check of the wall clock would notice too, so it is off
+		n.c.lease.boot = n.mono
+		n.c.lease.wall = func() time.Time { return wallStart.Add(n.mono()) }
+	case wallJumpIgnored:
+		n.c.lease.wall = func() time.Time { return wallStart.Add(n.boot()) }
+	}
+	n.c.metrics.last = new(atomic.Int64)
+	n.c.tidier = &tidier{finisher: n, store: nodeStore{n}, logger: discardLogger, late: modelMetrics.late, soon: make(chan time.Duration, 1)}
+	n.m = &Manager{
+		store: nodeStore{n}, dir: nodeDirectory{n}, cutoff: n.c, limits: Limits{Idle: time.Hour, Absolute: 2 * time.Hour},
+		now: steady(n.wall, n.boot), provider: n.provider, settings: n, touches: touches{m: map[secret.Hash]time.Time{}},
+	}
+}
+
+// begin is the start of a process: NewCutoff, then Run. Requests come only after
+// the registration.
+func (n *node) begin() {
+	for {
+		last, err := n.LastRevocation(context.Background())
+		if err == nil {
+			n.equip(last)
+			if n.w.broken == leaseBeforeJoin {
+				n.w.spawn(n, func() {
+					n.sleep(n.w.span(0, time.Second))
+					_ = n.c.join(context.Background())
+				})
+				break
+			}
+			if n.c.join(context.Background()) == nil {
+				break
+			}
+		}
+		n.sleep(100 * time.Millisecond) // whoever supervises it starts it again
+	}
+	n.w.logf("%s: starts after row %d", n.name, n.c.Applied())
+	n.serving = true
+	n.run()
+}
+
+// run mirrors Cutoff.Run.
+func (n *node) run() {
+	c := n.c
+	if n.w.broken != noTakeover {
+		n.w.spawn(n, n.tidy)
+	}
+	n.w.spawn(n, n.expelLoop)
+	lost := c.lease.boot()
+	cut := false
+	next := n.mono() + pollEvery
+	for {
+		err := n.step()
+		n.noticeApplied()
+		if n.stopped {
+			return
+		}
+		if _, held := c.lease.held(); held {
+			cut, lost = false, c.lease.boot()
+		} else {
+			n.w.logf("%s: no lease, applied %d: %v", n.name, c.Applied(), err)
+			if !cut && c.lease.boot()-lost > c.grace {
+				c.streams.CutAll(context.Background(), "database unreachable")
+				if cut = true; n.w.broken != graceOnce {
+					cut, lost = false, c.lease.boot()
+				}
+			}
+		}
+		for next <= n.mono() {
+			next += pollEvery
+		}
+		n.pause(next - n.mono())
+	}
+}
+
+// pause waits for the tick or a wake-up.
+func (n *node) pause(d time.Duration) {
+	if n.hurried {
+		n.hurried = false
+		return
+	}
+	w := n.w
+	n.loopTask = w.cur
+	k := w.ticket(w.cur)
+	n.loop = k
+	n.timer(d, func() { w.wake(n.loopTask, k) })
+	w.park()
+	n.loop, n.hurried = 0, false
+}
+
+// hurry mirrors Cutoff.hurry.
+func (n *node) hurry() {
+	if n.hurried {
+		return
+	}
+	n.hurried = true
+	if k := n.loop; k != 0 {
+		n.w.after(0, func() { n.w.wake(n.loopTask, k) })
+	}
+}
+
+func (n *node) noticeApplied() {
+	for _, fn := range n.applied {
+		n.w.after(0, fn)
+	}
+	n.applied = nil
+}
+
+// expelLoop mirrors Cutoff.expelLoop with DB.Expel of store/sql: a node is silent
+// when its calls stood still by this process's own clock.
+func (n *node) expelLoop() {
+	if n.w.plan.expel == 0 {
+		return
+	}
+	type mark struct {
+		calls int64
+		since time.Duration
+	}
+	seen := map[string]mark{}
+	for {
+		n.sleep(n.w.plan.expel)
+		if n.w.broken == expelByServerClock || n.w.broken == expelTooSoon {
+			n.expelByClock()
+			continue
+		}
+		nodes, err := sqlCall(n, readTimeout, func(p *primary) ([]registered, error) { return p.list(), nil })
+		if err != nil {
+			continue
+		}
+		silent := map[string]int64{}
+		for _, r := range nodes {
+			if m, ok := seen[r.ID]; !ok || m.calls != r.calls {
+				seen[r.ID] = mark{r.calls, n.mono()}
+			} else if n.mono()-m.since > n.w.plan.expel {
+				silent[r.ID] = r.calls
+			}
+		}
+		_, _ = sqlCall(n, readTimeout, func(p *primary) (int, error) { return p.expel(silent), nil })
+	}
+}
+
+func (n *node) expelByClock() {
+	_, _ = sqlCall(n, readTimeout, func(p *primary) (int, error) {
+		limit := n.w.plan.expel
+		if n.w.broken == expelTooSoon {
+			limit = 300 * time.Millisecond
+		}
+		for _, r := range p.list() {
+			if p.now()-r.seen > limit {
+				p.leave(r.ID)
+			}
+		}
+		return 0, nil
+	})
+}
+
+func (p *primary) list() (out []registered) {
+	for _, r := range p.registry {
+		out = append(out, *r)
+	}
+	return out
+}
+
+// step runs the real Cutoff.step, or its mirror where a rule may be broken.
+func (n *node) step() error {
+	if n.w.broken == nothing && !n.w.mirror {
+		return n.c.step(context.Background())
+	}
+	return n.mirroredStep(context.Background())
+}
+
+// mirroredStep is Cutoff.step with the ways in which C5 can be broken.
+func (n *node) mirroredStep(ctx context.Context) error {
+	c, limit := n.c, logBatch
+	if n.w.broken == extendOnFullBatch {
+		limit = 1
+	}
+	var pending time.Duration
+	for !n.stopped {
+		sent := c.lease.boot()
+		b, err := c.log.Lease(ctx, c.id(), c.Applied(), limit)
+		if errors.Is(err, ErrNotRegistered) {
+			if err = c.join(ctx); err == nil { // else until the next tick
+				b, err = c.log.Lease(ctx, c.id(), c.Applied(), limit)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if n.w.broken == extendFromReceipt {
+			sent = c.lease.boot()
+		}
+		if n.w.broken == extendBeforeApplying {
+			c.lease.extend(sent)
+		}
+		if pending != 0 {
+			c.lease.extend(pending)
+		}
+		if err := n.mirroredTake(ctx, b); err != nil {
+			return err
+		}
+		if len(b.Rows) == 0 {
+			c.lease.extend(sent)
+			return nil
+		}
+		if pending = sent; len(b.Rows) == limit {
+			if pending = 0; n.w.broken == extendOnFullBatch {
+				c.lease.extend(sent)
+			}
+		}
+	}
+	return nil
+}
+
+// mirroredTake is Cutoff.take without the log going back, which C12 excludes.
+func (n *node) mirroredTake(ctx context.Context, b Batch) error {
+	c := n.c
+	for _, r := range b.Rows {
+		if r.Seq > c.Applied()+1 && n.w.broken != gapIgnored {
+			c.skip(ctx, r.Seq-1)
+		}
+		if err := n.mirroredApply(ctx, r); err != nil {
+			return err
+		}
+	}
+	if len(b.Rows) == 0 && b.Last > c.Applied() {
+		if n.w.broken == gapIgnored {
+			c.acknowledge(b.Last)
+			return nil
+		}
+		c.skip(ctx, b.Last)
+	}
+	return nil
+}
+
+// mirroredApply is Cutoff.apply with the ways in which C10 and C11 can be broken.
+func (n *node) mirroredApply(ctx context.Context, r member.Revocation) error {
+	c := n.c
+	if r.Kind == member.Reload {
+		if n.w.broken == reloadAfterAck {
+			n.w.spawn(n, func() { _ = n.Reload(ctx, 0) })
+		} else if err := c.reload(ctx, r.Target); err != nil {
+			return fmt.Errorf("session: reload %s: %w", r.Target, err)
+		}
+		r.Kind, r.Scope, r.Target = member.Recheck, member.ScopeAll, ""
+	}
+	if n.w.broken == ackBeforeCut {
+		c.floors.raise(r)
+		c.acknowledge(r.Seq)
+		n.w.spawn(n, func() { c.streams.Cut(ctx, r) })
+		return nil
+	}
+	c.cut(ctx, r)
+	c.acknowledge(r.Seq)
+	return nil
+}
