@@ -59,7 +59,8 @@ func faults() []fault {
 			p.ops, p.requests, p.burst = 8, 50, 800*time.Millisecond
 		}},
 		{name: "slow lease loop", plan: func(p *plan) {
-			p.lossy, p.members, p.ops, p.burst = true, 3, 6, 250*time.Millisecond
+			p.lossy, p.members, p.ops, p.requests, p.burst = true, 3, 6, 40, 250*time.Millisecond
+			p.deaf, p.streams = 0.5, 0.5
 		}, inject: func(w *world) {
 			w.after(max(0, w.center-w.span(0, 400*time.Millisecond)), func() {
 				w.plan.lease = network{slow: 0.6, slowest: 600 * time.Millisecond, loss: 0.2}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -146,7 +147,7 @@ func (t *task) run() {
 		t.done = true
 		if v := recover(); v != nil {
 			if _, ok := v.(unwound); !ok {
-				panic(v)
+				t.node.w.violate("panic: %v\n%s", v, debug.Stack())
 			}
 		}
 	}()

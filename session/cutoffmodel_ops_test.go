@@ -19,6 +19,7 @@ const (
 	opEndAll      opKind = "end all"
 	opTeams       opKind = "change teams"
 	opSettings    opKind = "change settings"
+	opEndListed   opKind = "end what is listed" // only where C1 is broken
 )
 
 // op is one call of an IdP, a person or a command, repeated until it succeeds.
@@ -99,6 +100,10 @@ func (n *node) publish(o *op) {
 		n.sleep(w.span(0, 300*time.Millisecond))
 	}
 	w.logf("%s: %s", n.name, o)
+	if o.kind == opEndListed {
+		n.endListed(o)
+		return
+	}
 	seq, err := sqlCall(n, sqlTimeout, func(p *primary) (int64, error) { return p.change(o), nil })
 	if err != nil {
 		return
@@ -127,6 +132,38 @@ func (n *node) publish(o *op) {
 	if o.then != nil {
 		o.then()
 	}
+}
+
+// endListed mirrors Manager.EndMatching, which asks the session store what there
+// is to end. When that has forgotten a session, there is no row, and nodes go on
+// with what they have cached.
+func (n *node) endListed(o *op) {
+	w := n.w
+	var meant []*sess
+	for _, s := range w.sessions {
+		if s.who == o.who && s.endSeq == 0 {
+			meant = append(meant, s)
+		}
+	}
+	list, err := nodeStore{n}.List(w.ctx, o.who.id)
+	if err != nil {
+		return
+	}
+	for _, r := range list {
+		one := &op{kind: opEndSession, who: o.who, session: &sess{hash: r.Hash}}
+		seq, err := sqlCall(n, sqlTimeout, func(p *primary) (int64, error) { return p.change(one), nil })
+		if err != nil || seq != 0 && n.barrier(seq, nil) != nil {
+			return
+		}
+	}
+	for _, s := range meant {
+		if s.endSeq == 0 {
+			s.endSeq = w.confirmed
+		}
+	}
+	o.done = true
+	w.ops--
+	w.confirm(o, w.confirmed)
 }
 
 func (o *op) String() string {
@@ -292,7 +329,10 @@ func (w *world) randomOp() *op {
 		o.kind = opDeactivate
 		o.then = func() { w.afterwards(who) }
 	case x < 10:
-		o.kind = opSignOut
+		if o.kind = opSignOut; w.broken == endsWhatIsListed {
+			o.kind = opEndListed
+			break
+		}
 		o.then = func() { w.signInSoon(who) }
 	case x < 13:
 		o.kind, o.session = opEndSession, w.sessions[w.rng.IntN(len(w.sessions))]

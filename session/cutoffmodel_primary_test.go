@@ -186,9 +186,9 @@ func (p *primary) lease(n *node, id string, applied int64, limit int) (Batch, er
 // expel removes a node whose calls stood still for a while by the expeller's
 // own clock, and still do: store/sql.
 func (p *primary) expel(seen map[string]int64) (n int) {
-	for id, calls := range seen {
-		if r := p.node(id); r != nil && r.calls == calls {
-			p.leave(id)
+	for _, r := range p.list() {
+		if calls, ok := seen[r.ID]; ok && r.calls == calls {
+			p.leave(r.ID)
 			n++
 		}
 	}

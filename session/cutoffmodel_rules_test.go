@@ -7,6 +7,7 @@ const (
 	nothing breach = iota
 	numberOutsideTx
 	replicaLease
+	endsWhatIsListed
 	retryDoesNotWait
 	noTakeover
 	asOfAfterReads
@@ -49,6 +50,7 @@ var breaches = []struct {
 }{
 	{b: numberOutsideTx, name: "C1: the number is taken before the transaction", fault: "none"},
 	{b: replicaLease, name: "C1: the lease is read from a replica", fault: "none"},
+	{b: endsWhatIsListed, name: "C1: a logout ends what the session store lists", fault: "redis flushed"},
 	{b: retryDoesNotWait, name: "C2: a retry that changes nothing does not wait", fault: "crash"},
 	{b: noTakeover, name: "C2: nobody tidies what a crashed node left", fault: "crash"},
 	{b: asOfAfterReads, name: "C3: asOf is taken after the reads", fault: "none"},
@@ -58,7 +60,7 @@ var breaches = []struct {
 	{b: writeThrough, name: "C3: a sign-in writes through without asOf", fault: "none"},
 	{b: joinWithoutLease, name: "C4: a flight is joined without a lease", fault: "slow reads"},
 	{b: extendFromReceipt, name: "C5: the lease counts from the answer", fault: "slow lease loop"},
-	{b: extendBeforeApplying, name: "C5: the lease is extended before the rows are applied", fault: "slow peers"},
+	{b: extendBeforeApplying, name: "C5: the lease is extended before the rows are applied", fault: "slow lease loop"},
 	{b: extendOnFullBatch, name: "C5: the lease is extended by a full batch", fault: "slow lease loop"},
 	{b: gapIgnored, name: "C5: rows that were swept are taken as applied", fault: "gap"},
 	{b: noEpochCompared, name: "C6: epochs are not compared", fault: "none"},
