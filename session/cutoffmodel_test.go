@@ -1,5 +1,39 @@
 package session
 
+// A randomized model of protocols.md section 1: a round is some seconds of
+// virtual time on three nodes and more, one SQL primary and a session store,
+// with calls, requests, sign-ins and faults at random moments. A seed says all
+// that happens; nothing waits for a real clock.
+//
+// Real are: floors, lease, the cache, flights, touches, steady; Cutoff.step, take,
+// apply, skip and join; Manager.load, hit, Still, Start and flush; tidier.tidy.
+// They run in coroutines, on fakes of Log, Registry, Finisher, Directory, Store,
+// Settings and Streams, each of whose calls is two messages that may be slow or lost.
+//
+// Mirrored statement by statement, because they wait on channels or belong to
+// other packages: Cutoff.Run and Barrier, Publisher.wait, Manager.admit and read,
+// Live.Cut and the gate's admission of proxy, Expel of store/sql. To break a rule,
+// step, take, apply and load have mirrors too; TestCutoffModelMirrorsTheCode shows
+// that those do what the code does.
+//
+// Not modelled: cookies, idle and absolute ends, a primary that loses committed
+// rows (C12), memory (C13). Peers that do not read and rechecks on a slow store
+// hold up the rows behind them; a node that is so kept from acknowledging is held
+// to the grace and not to the moment of the answer (plan.lossy, trouble).
+//
+// The promises, as numbered in violations:
+//
+//	(1) no request whose first byte was sent after the success answer is admitted,
+//	    also not with teams from before a change that was answered
+//	(2) no session of an earlier epoch, and none that was ended, is admitted again
+//	(3) no row ends a session, or closes its streams, that was made after it
+//	(4) what the ended session has running is closed by the time of the answer, on a
+//	    node without contact after the grace, and nothing is dispatched once a node
+//	    has acknowledged
+//	(5) with all faults healed every call succeeds, a fresh sign-in and every
+//	    session that nothing ended are admitted everywhere, and nothing is left to tidy
+//	(6) nobody is admitted by settings older than those of an answered change
+
 import (
 	"context"
 	"flag"
