@@ -128,11 +128,14 @@ func faults() []fault {
 			}
 			w.after(early(w), func() { w.sql.forward += 5 * time.Second })
 		}},
-		{name: "gap", plan: func(p *plan) { p.horizon, p.ops = 4*time.Second, 6 }, inject: func(w *world) {
+		{name: "gap", plan: func(p *plan) {
+			p.horizon, p.ops, p.burst, p.grace, p.streams = 4*time.Second, 8, 2*time.Second, 4*time.Second, 0.5
+		}, inject: func(w *world) {
 			w.after(early(w), func() {
-				n, d := some(w), w.span(1500*time.Millisecond, 3*time.Second)
+				n, d := some(w), w.span(1500*time.Millisecond, 3500*time.Millisecond)
 				w.cutSQL(n, d)
-				w.after(d-10*time.Millisecond, func() { w.sql.sweep(time.Millisecond) })
+				// The real one keeps rows for long; here for as long as a lease could have lived.
+				w.after(d-w.span(10*time.Millisecond, 700*time.Millisecond), func() { w.sql.sweep(leaseBound) })
 			})
 		}},
 		{name: "lease call fails", plan: func(p *plan) { p.horizon, p.streams, p.burst = 7*time.Second, 0.6, 3*time.Second }, inject: func(w *world) {

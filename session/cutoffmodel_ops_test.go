@@ -268,11 +268,18 @@ func (w *world) confirm(o *op, seq int64) {
 	w.probe(o, seq)
 }
 
+// vouches says that by what the node has acknowledged, or by its lease, nothing of
+// the session can be running on it once the row is confirmed.
+func (n *node) vouches(s *sess) bool {
+	_, held := n.c.lease.held()
+	return held || n.c.Applied() >= s.endSeq
+}
+
 // open is a request in flight of an ended session at the time of the success answer.
 func (w *world) open(n *node, f *running) {
 	switch {
-	case n.c.Applied() >= f.s.endSeq:
-		w.violate("(4) at the answer for row %d s%d has something running on %s, which has acknowledged it", f.s.endSeq, f.s.name, n.name)
+	case n.vouches(f.s):
+		w.violate("(4) at the answer for row %d s%d has something running on %s, which vouches for it", f.s.endSeq, f.s.name, n.name)
 	case !w.plan.lossy && !n.frozen && n.excused < w.now:
 		w.violate("(4) at the answer for row %d s%d has something running on %s, which is in contact", f.s.endSeq, f.s.name, n.name)
 	}

@@ -183,6 +183,13 @@ func (w *world) aftermath() {
 	if missing != 0 {
 		w.violate("(5) a fresh sign-in is not admitted everywhere")
 	}
+	for _, n := range w.nodes {
+		for _, f := range n.live {
+			if n.alive && f.began && f.s.endSeq != 0 && f.s.endSeq <= w.confirmed && n.vouches(f.s) {
+				w.violate("(4) s%d, ended by row %d, still has something running on %s, which vouches for it", f.s.name, f.s.endSeq, n.name)
+			}
+		}
+	}
 	for s := range refused {
 		w.violate("(5) s%d, which nothing ended, is not admitted everywhere", s.name)
 	}
