@@ -348,7 +348,7 @@ func TestCutoffModelNeedsEveryRule(t *testing.T) {
 // What breaks rules works on mirrors of the code; this shows that they are true ones.
 func TestCutoffModelMirrorsTheCode(t *testing.T) {
 	for _, f := range faults() {
-		for seed := range int64(20) {
+		for seed := range int64(*modelRounds / 100) {
 			real, _ := replay(f, nothing, false, 1_000_000+seed)
 			mirrored, _ := replay(f, nothing, true, 1_000_000+seed)
 			if real != mirrored {
