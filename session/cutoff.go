@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	logBatch    = 256
-	readTimeout = 700 * time.Millisecond // of one call of the lease loop; shorter than a lease
-	cutWait     = 3 * time.Second        // of closing what one row concerns; well below barrierWait
-	expelAfter  = 3 * time.Second        // a node that is silent for so long has no lease, and has had none for a while
+	logBatch      = 256
+	readTimeout   = 700 * time.Millisecond // of one call of the lease loop; shorter than a lease
+	reloadTimeout = 2 * time.Second
+	cutWait       = 3 * time.Second // of closing what one row concerns; well below barrierWait
+	expelAfter    = 3 * time.Second // a node that is silent for so long has no lease, and has had none for a while
 )
 
 // Cutoff applies the revocation log on one node: it holds the lease under which
@@ -40,12 +41,20 @@ type Cutoff struct {
 	publisher *Publisher
 	tidier    *tidier
 
-	wake chan struct{}
+	wake    chan struct{}
+	spawn   func(func()) // runs a cut beside the loop
+	cutting sync.WaitGroup
+
+	// Of the loop alone.
+	begun   int64   // the last row whose floor is raised; its streams may still be closing
+	reached []reach // calls whose rows are not all acknowledged, in order
 
 	mu      sync.Mutex
 	node    Node
 	applied int64
-	changed chan struct{} // closed and replaced whenever applied changes
+	done    map[int64]int64 // spans of rows, first to last, that are true before those below them
+	history int64           // raised when the log went back; written by the loop
+	changed chan struct{}   // closed and replaced whenever applied changes
 
 	metrics cutoffMetrics
 }
@@ -85,8 +94,9 @@ func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 		log: o.Log, registry: o.Registry, streams: o.Streams, wakes: o.Wakes, reload: o.Reload,
 		grace: o.LeaseGrace, cutWait: cutWait, logger: o.Logger,
 		lease: lease{boot: bootTime, wall: o.Now}, floors: newFloors(), cache: newCache(),
-		wake: make(chan struct{}, 1), node: Node{Name: o.Name}, applied: last, changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), node: Node{Name: o.Name}, begun: last, applied: last, done: map[int64]int64{}, changed: make(chan struct{}),
 	}
+	c.spawn = c.cutting.Go
 	if c.metrics, err = newCutoffMetrics(o.Metrics, c); err != nil {
 		return nil, err
 	}
@@ -101,6 +111,8 @@ func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 // join registers this process as a new node, which has applied what the old one
 // had: rows from while it was away are still to come.
 func (c *Cutoff) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout) // the lease loop must not stand still, or nobody counts the grace
+	defer cancel()
 	n := Node{ID: secret.NewToken(), Name: c.node.Name, Applied: c.Applied()}
 	if err := c.registry.Join(ctx, n); err != nil {
 		return fmt.Errorf("session: register this node: %w", err)
@@ -130,6 +142,7 @@ func (c *Cutoff) id() string {
 func (c *Cutoff) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer c.cutting.Wait()
 	wg.Go(func() { c.tidier.run(ctx) })
 	if c.wakes != nil {
 		wg.Go(func() { c.wakes.Listen(ctx, c.hurry) })
@@ -138,7 +151,7 @@ func (c *Cutoff) Run(ctx context.Context) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	lost := c.lease.boot() // since when there has been no lease
-	up, cut := false, false
+	up := false
 	for {
 		err := c.step(ctx)
 		if ctx.Err() != nil {
@@ -148,7 +161,7 @@ func (c *Cutoff) Run(ctx context.Context) error {
 			if !up {
 				c.logger.Info("lease held: principals may be cached")
 			}
-			up, cut, lost = true, false, c.lease.boot()
+			up, lost = true, c.lease.boot()
 			c.metrics.leaseUp.Set(1)
 		} else {
 			if up {
@@ -157,11 +170,12 @@ func (c *Cutoff) Run(ctx context.Context) error {
 			up = false
 			c.metrics.leaseUp.Set(0)
 			// A stream has no next request that could be refused: without contact to
-			// the log it is closed (C12).
-			if !cut && c.lease.boot()-lost > c.grace {
-				c.logger.Error("no contact to the database: closing all streams", "after", c.grace, "err", err)
+			// the log it is closed (C12). Again after each grace: where only the lease
+			// fails, others are opened meanwhile.
+			if c.lease.boot()-lost > c.grace {
+				c.logger.Error("no lease for too long: closing all streams", "after", c.grace, "err", err)
 				c.streams.CutAll(ctx, "database unreachable")
-				cut = true
+				lost = c.lease.boot()
 			}
 		}
 		select {
@@ -181,26 +195,35 @@ func (c *Cutoff) hurry() {
 	}
 }
 
-// step calls until it has read to the end of the log, has applied what it found
-// and has acknowledged it, and only then extends the lease (C5).
+// reach is a call that read to the end of the log.
+type reach struct {
+	last int64         // the newest row then
+	sent time.Duration // from when its lease counts
+}
+
+// maxReached calls may wait for their rows to be acknowledged; past it only an
+// extension of the lease is lost.
+const maxReached = 16
+
+// step calls until nothing is left to acknowledge. A lease is extended only by a
+// call that read to the end of the log, once every row up to there is true here
+// and has been acknowledged by a later call (C5).
 func (c *Cutoff) step(ctx context.Context) error {
-	var pending time.Duration // when the call was sent whose rows the next one acknowledges
 	for ctx.Err() == nil {
+		acknowledged := c.Applied()
 		sent := c.lease.boot()
-		b, err := c.call(ctx)
+		b, err := c.call(ctx, acknowledged)
 		if errors.Is(err, ErrNotRegistered) {
 			c.logger.Warn("this node was expelled from the registry while it was silent; it joins again")
 			// One that is expelled again at once gives up until the next tick.
 			if err = c.join(ctx); err == nil {
-				b, err = c.call(ctx)
+				b, err = c.call(ctx, acknowledged)
 			}
 		}
 		if err != nil {
 			return err
 		}
-		if pending != 0 {
-			c.lease.extend(pending)
-		}
+		c.extend(acknowledged)
 		if err := c.take(ctx, b); err != nil {
 			return err
 		}
@@ -209,35 +232,50 @@ func (c *Cutoff) step(ctx context.Context) error {
 			return nil
 		}
 		// A full batch may not have reached the end of the log.
-		if pending = sent; len(b.Rows) == logBatch {
-			pending = 0
+		if len(b.Rows) < logBatch && len(c.reached) < maxReached {
+			c.reached = append(c.reached, reach{b.Last, sent})
+		}
+		if c.Applied() == acknowledged {
+			return nil // streams are being closed; whoever finishes hurries the loop
 		}
 	}
 	return ctx.Err()
 }
 
-func (c *Cutoff) call(ctx context.Context) (Batch, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	return c.log.Lease(ctx, c.id(), c.Applied(), logBatch)
+// extend extends the lease by the latest call whose rows are all acknowledged.
+func (c *Cutoff) extend(acknowledged int64) {
+	for len(c.reached) > 0 && c.reached[0].last <= acknowledged {
+		c.lease.extend(c.reached[0].sent)
+		c.reached = c.reached[1:]
+	}
 }
 
-// take applies one batch. Numbers are dense, so a gap means that rows were swept
-// while this node was away for very long: then nothing that it knows counts any more.
+func (c *Cutoff) call(ctx context.Context, acknowledge int64) (Batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return c.log.Lease(ctx, c.id(), acknowledge, logBatch)
+}
+
+// take begins to apply the rows of one batch that were not begun yet. Numbers are
+// dense, so a gap means that rows were swept while this node was away for very
+// long: then nothing that it knows counts any more.
 func (c *Cutoff) take(ctx context.Context, b Batch) error {
 	c.metrics.last.Store(b.Last)
 	if b.Last < c.Applied() {
 		c.forget(ctx, b.Last)
 	}
 	for _, r := range b.Rows {
-		if r.Seq > c.Applied()+1 {
+		if r.Seq <= c.begun {
+			continue // its streams are being closed
+		}
+		if r.Seq > c.begun+1 {
 			c.skip(ctx, r.Seq-1)
 		}
 		if err := c.apply(ctx, r); err != nil {
 			return err
 		}
 	}
-	if len(b.Rows) == 0 && b.Last > c.Applied() {
+	if len(b.Rows) == 0 && b.Last > c.begun {
 		c.skip(ctx, b.Last)
 	}
 	return nil
@@ -245,9 +283,8 @@ func (c *Cutoff) take(ctx context.Context, b Batch) error {
 
 // skip stands in for rows that cannot be read any more: everybody is asked again.
 func (c *Cutoff) skip(ctx context.Context, upTo int64) {
-	c.logger.Warn("rows of the revocation log are missing: everybody is asked again", "after", c.Applied(), "up_to", upTo)
+	c.logger.Warn("rows of the revocation log are missing: everybody is asked again", "after", c.begun, "up_to", upTo)
 	c.cut(ctx, member.Revocation{Seq: upTo, Kind: member.Recheck, Scope: member.ScopeAll})
-	c.acknowledge(upTo)
 }
 
 // forget begins anew after the log went back: the database was restored, or
@@ -261,50 +298,77 @@ func (c *Cutoff) forget(ctx context.Context, last int64) {
 	c.cache.clear()
 	c.floors.reset()
 	c.streams.CutAll(ctx, "database restored")
-	c.acknowledge(last)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.history++
+	c.applied, c.begun, c.reached = last, last, nil
+	clear(c.done)
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
-// apply makes one row true here. The order is the guarantee: floor first (no new
-// hit), then streams and requests in flight, then the acknowledgement.
+// apply begins to make one row true here. The order is the guarantee: floor first
+// (no new hit), then streams and requests in flight, then the acknowledgement.
 func (c *Cutoff) apply(ctx context.Context, r member.Revocation) error {
 	if r.Kind == member.Reload {
 		if c.reload != nil {
-			if err := c.reload(ctx, r.Target); err != nil {
+			rctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+			err := c.reload(rctx, r.Target)
+			cancel()
+			if err != nil {
 				return fmt.Errorf("session: reload %s: %w", r.Target, err)
 			}
 		}
 		if r.Target == member.ReloadKeys {
-			c.acknowledge(r.Seq)
+			from := c.begun + 1
+			c.begun = r.Seq
+			c.finish(c.history, from, r.Seq)
 			return nil
 		}
 		r.Kind, r.Scope, r.Target = member.Recheck, member.ScopeAll, ""
 	}
-	c.cut(ctx, r)
 	if r.Kind == member.End {
 		c.tidier.notice()
 	}
-	c.acknowledge(r.Seq)
+	c.cut(ctx, r)
 	return nil
 }
 
+// cut raises the floor now and closes streams beside the loop: a recheck that
+// asks a slow store for thousands of streams, or a peer that does not read, must
+// not hold up the deactivation behind it. Closing is bounded; what has not been
+// answered by then is closed. Acknowledged is in order all the same.
 func (c *Cutoff) cut(ctx context.Context, r member.Revocation) {
 	c.floors.raise(r)
-	// Bounded: rows are applied in order, and a recheck that asks a slow store
-	// for thousands of streams must not hold up the deactivation behind it. What
-	// has not been answered by then is closed.
-	ctx, cancel := context.WithTimeout(ctx, c.cutWait)
-	defer cancel()
-	c.streams.Cut(ctx, r)
+	from, history := c.begun+1, c.history
+	c.begun = r.Seq
+	c.spawn(func() {
+		ctx, cancel := context.WithTimeout(ctx, c.cutWait)
+		defer cancel()
+		c.streams.Cut(ctx, r)
+		c.finish(history, from, r.Seq)
+	})
 }
 
-// acknowledge notes that rows up to seq are true here. The primary learns it
-// with the next call.
-func (c *Cutoff) acknowledge(seq int64) {
+// finish notes that the rows of a span are true here, and that all up to there
+// are once those before it are too. The primary learns it with the next call.
+func (c *Cutoff) finish(history, from, to int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.applied = seq
-	close(c.changed)
-	c.changed = make(chan struct{})
+	if history != c.history {
+		return
+	}
+	c.done[from] = to
+	before := c.applied
+	for to, ok := c.done[c.applied+1]; ok; to, ok = c.done[c.applied+1] {
+		delete(c.done, c.applied+1)
+		c.applied = to
+	}
+	if c.applied != before {
+		close(c.changed)
+		c.changed = make(chan struct{})
+		c.hurry()
+	}
 }
 
 // Applied is the number of the last row that is true here.

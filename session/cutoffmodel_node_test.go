@@ -68,7 +68,8 @@ func (n *node) equip(last int64) {
 	n.c = &Cutoff{
 		log: n, registry: n, streams: cutter{n}, logger: discardLogger, grace: n.w.plan.grace, cutWait: cutWait,
 		floors: newFloors(), cache: newCache(), wake: make(chan struct{}, 1),
-		node: Node{Name: n.name}, applied: last, changed: make(chan struct{}), metrics: modelMetrics,
+		node: Node{Name: n.name}, begun: last, applied: last, done: map[int64]int64{}, changed: make(chan struct{}), metrics: modelMetrics,
+		spawn:  n.beside,
 		reload: func(ctx context.Context, _ string) error { return n.Reload(ctx, 0) },
 	}
 	n.c.lease.boot, n.c.lease.wall = n.boot, n.wall
@@ -112,8 +113,7 @@ func (n *node) begin() {
 	n.run()
 }
 
-// run mirrors Cutoff.Run. Here streams are closed again after each grace without
-// a lease: a node whose lease calls fail while its reads succeed goes on admitting.
+// run mirrors Cutoff.Run.
 func (n *node) run() {
 	c := n.c
 	if n.w.broken != noTakeover {
@@ -235,6 +235,19 @@ func (p *primary) list() (out []registered) {
 	return out
 }
 
+// beside runs a cut as the goroutine of its own that Cutoff.spawn makes.
+func (n *node) beside(fn func()) {
+	n.w.spawn(n, func() {
+		fn()
+		select {
+		case <-n.c.wake:
+			n.hurry()
+		default:
+		}
+		n.noticeApplied()
+	})
+}
+
 // step runs the real Cutoff.step, or its mirror where a rule may be broken.
 func (n *node) step() error {
 	if n.w.broken == nothing && !n.w.mirror {
@@ -249,13 +262,13 @@ func (n *node) mirroredStep(ctx context.Context) error {
 	if n.w.broken == extendOnFullBatch {
 		limit = 1
 	}
-	var pending time.Duration
 	for !n.stopped {
+		acknowledged := c.Applied()
 		sent := c.lease.boot()
-		b, err := c.log.Lease(ctx, c.id(), c.Applied(), limit)
+		b, err := c.log.Lease(ctx, c.id(), acknowledged, limit)
 		if errors.Is(err, ErrNotRegistered) {
 			if err = c.join(ctx); err == nil { // else until the next tick
-				b, err = c.log.Lease(ctx, c.id(), c.Applied(), limit)
+				b, err = c.log.Lease(ctx, c.id(), acknowledged, limit)
 			}
 		}
 		if err != nil {
@@ -267,9 +280,7 @@ func (n *node) mirroredStep(ctx context.Context) error {
 		if n.w.broken == extendBeforeApplying {
 			c.lease.extend(sent)
 		}
-		if pending != 0 {
-			c.lease.extend(pending)
-		}
+		c.extend(acknowledged)
 		if err := n.mirroredTake(ctx, b); err != nil {
 			return err
 		}
@@ -277,10 +288,14 @@ func (n *node) mirroredStep(ctx context.Context) error {
 			c.lease.extend(sent)
 			return nil
 		}
-		if pending = sent; len(b.Rows) == limit {
-			if pending = 0; n.w.broken == extendOnFullBatch {
-				c.lease.extend(sent)
-			}
+		if len(b.Rows) < limit && len(c.reached) < maxReached {
+			c.reached = append(c.reached, reach{b.Last, sent})
+		}
+		if len(b.Rows) == limit && n.w.broken == extendOnFullBatch {
+			c.lease.extend(sent)
+		}
+		if c.Applied() == acknowledged {
+			return nil
 		}
 	}
 	return nil
@@ -290,21 +305,30 @@ func (n *node) mirroredStep(ctx context.Context) error {
 func (n *node) mirroredTake(ctx context.Context, b Batch) error {
 	c := n.c
 	for _, r := range b.Rows {
-		if r.Seq > c.Applied()+1 && n.w.broken != gapIgnored {
-			c.skip(ctx, r.Seq-1)
+		if r.Seq <= c.begun {
+			continue
+		}
+		if r.Seq > c.begun+1 {
+			n.mirroredSkip(ctx, r.Seq-1)
 		}
 		if err := n.mirroredApply(ctx, r); err != nil {
 			return err
 		}
 	}
-	if len(b.Rows) == 0 && b.Last > c.Applied() {
-		if n.w.broken == gapIgnored {
-			c.acknowledge(b.Last)
-			return nil
-		}
-		c.skip(ctx, b.Last)
+	if len(b.Rows) == 0 && b.Last > c.begun {
+		n.mirroredSkip(ctx, b.Last)
 	}
 	return nil
+}
+
+func (n *node) mirroredSkip(ctx context.Context, upTo int64) {
+	if n.w.broken == gapIgnored {
+		from := n.c.begun + 1
+		n.c.begun = upTo
+		n.c.finish(n.c.history, from, upTo)
+		return
+	}
+	n.c.skip(ctx, upTo)
 }
 
 // mirroredApply is Cutoff.apply with the ways in which C10 and C11 can be broken.
@@ -320,11 +344,12 @@ func (n *node) mirroredApply(ctx context.Context, r member.Revocation) error {
 	}
 	if n.w.broken == ackBeforeCut {
 		c.floors.raise(r)
-		c.acknowledge(r.Seq)
+		from := c.begun + 1
+		c.begun = r.Seq
+		c.finish(c.history, from, r.Seq)
 		n.w.spawn(n, func() { c.streams.Cut(ctx, r) })
 		return nil
 	}
 	c.cut(ctx, r)
-	c.acknowledge(r.Seq)
 	return nil
 }
