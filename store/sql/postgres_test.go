@@ -19,12 +19,20 @@ import (
 	"github.com/ssogate/ssogate/session"
 )
 
-// Nodes of a new version start together on an empty database: one migrates, the
-// others wait for it, and all can be used.
-func TestNodesThatStartTogetherMigrateOnce(t *testing.T) {
+// Nodes of a new version start together on an empty database: they migrate one
+// after the other, and all can be used.
+func TestNodesThatStartTogetherMigrateInTurn(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	url := testserver.Postgres(t)
+	holder, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Close(ctx) }()
+	if _, err := holder.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	dbs := make([]*DB, 4)
 	for i := range dbs {
@@ -37,24 +45,36 @@ func TestNodesThatStartTogetherMigrateOnce(t *testing.T) {
 			dbs[i] = d
 		})
 	}
+	until(t, "all wait for whoever migrates", func() bool {
+		var n, tables int
+		if err := holder.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database())),
+			(SELECT count(*) FROM pg_tables WHERE schemaname = 'public')`).Scan(&n, &tables); err != nil {
+			t.Fatal(err)
+		}
+		if tables != 0 {
+			t.Fatal("a node migrates while another does")
+		}
+		return n == len(dbs)
+	})
+	if _, err := holder.Exec(ctx, "SELECT pg_advisory_unlock($1)", int64(migrationLock)); err != nil {
+		t.Fatal(err)
+	}
 	wg.Wait()
 	for i, d := range dbs {
 		if d == nil {
 			continue
 		}
-		if err := d.Ping(ctx); err != nil {
+		if err := errors.Join(d.Ping(ctx), d.Join(ctx, session.Node{ID: fmt.Sprint(i)})); err != nil {
 			t.Errorf("node %d: %v", i, err)
 		}
-		if err := d.Join(ctx, session.Node{ID: fmt.Sprint(i)}); err != nil {
-			t.Errorf("node %d: %v", i, err)
+		if nodes, err := d.Nodes(ctx); err != nil || len(nodes) != i+1 {
+			t.Errorf("node %d sees %d nodes, %v; want %d", i, len(nodes), err, i+1)
 		}
-	}
-	if nodes, err := dbs[0].Nodes(ctx); err != nil || len(nodes) != len(dbs) {
-		t.Errorf("registered: %+v, %v; want all", nodes, err)
 	}
 	for _, d := range dbs {
-		if err := d.Close(); err != nil {
-			t.Error(err)
+		if d != nil {
+			_ = d.Close()
 		}
 	}
 }
@@ -196,10 +216,8 @@ func TestUnansweredCommitIsUnknownAndNotRepeated_C12(t *testing.T) {
 	}
 	relay := testserver.StartRelay(t, net.JoinHostPort(conf.Host, strconv.Itoa(int(conf.Port))))
 	d := open(t, strings.Replace(url, net.JoinHostPort(conf.Host, strconv.Itoa(int(conf.Port))), relay.Addr, 1))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	tries := 0
-	err = d.Update(ctx, func(tx member.Tx) error {
+	err = d.Update(t.Context(), func(tx member.Tx) error {
 		tries++
 		if _, err := tx.Revoke(member.Revocation{Kind: member.End, Scope: member.ScopeAll}); err != nil {
 			return err
@@ -209,7 +227,7 @@ func TestUnansweredCommitIsUnknownAndNotRepeated_C12(t *testing.T) {
 			for seq := int64(0); seq == 0 && t.Context().Err() == nil; time.Sleep(time.Millisecond) {
 				seq, _ = direct.LastRevocation(t.Context())
 			}
-			cancel() // the server has committed
+			relay.Cut() // the server has committed
 		}()
 		return nil
 	})

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/ssogate/ssogate/internal/testserver"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/session/sessiontest"
 )
 
 // until polls until ok, or fails the test.
@@ -23,19 +25,19 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// waiting reports whether a statement on the table nodes waits for a lock.
-func waiting(t *testing.T, d *DB) bool {
+// waiting reports whether a statement on a table waits for a lock.
+func waiting(t *testing.T, d *DB, table string) bool {
 	t.Helper()
 	var n int
 	err := d.reads.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
-		WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%nodes%'`).Scan(&n)
+		WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`, table).Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n > 0
 }
 
-// silentNode joins a node that an Expel of this process would remove.
+// silentOne joins a node that an Expel of this process would remove.
 func silentOne(t *testing.T, d *DB, clk *clock.Manual, id string) {
 	t.Helper()
 	if err := d.Join(t.Context(), session.Node{ID: id}); err != nil {
@@ -86,7 +88,7 @@ func TestLeaseAndExpelThatMeetNeverBothSucceed_C8(t *testing.T) {
 			}
 			done <- a
 		}()
-		until(t, "the second waits for the first: "+c.name, func() bool { return waiting(t, d) })
+		until(t, "the second waits for the first: "+c.name, func() bool { return waiting(t, d, "nodes") })
 		end := tx.Rollback
 		if c.commit {
 			end = tx.Commit
@@ -136,7 +138,7 @@ func TestLeaseThatWaitedAnswersOneSnapshot_C5(t *testing.T) {
 		b, err = d.Lease(t.Context(), "a", 0, 10)
 		done <- err
 	}()
-	until(t, "the lease waits", func() bool { return waiting(t, d) })
+	until(t, "the lease waits", func() bool { return waiting(t, d, "nodes") })
 	revoke(t, d, member.Revocation{Kind: member.Recheck, Scope: member.ScopeAll})
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
@@ -216,6 +218,50 @@ func TestBusyConnectionsDoNotStarveTheLease(t *testing.T) {
 				t.Errorf("last revocation: %v", err)
 			}
 		})
+	}
+}
+
+// Two nodes write back the same sessions at once. Each takes the rows in one
+// order, or they would wait for each other in a circle.
+func TestTouchLocksSessionsInOneOrder(t *testing.T) {
+	t.Parallel()
+	d := open(t, testserver.Postgres(t))
+	s, now := d.Sessions(nil, nil), time.Now()
+	low, high := sessiontest.Record("1", "m1", now), sessiontest.Record("2", "m1", now)
+	if bytes.Compare(low.Hash[:], high.Hash[:]) > 0 {
+		low, high = high, low
+	}
+	if err := errors.Join(s.Create(t.Context(), high), s.Create(t.Context(), low)); err != nil {
+		t.Fatal(err)
+	}
+	held, err := d.writes.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Rollback() }()
+	const lock = "SELECT 1 FROM sessions WHERE hash = $1 FOR UPDATE NOWAIT"
+	if _, err := held.ExecContext(t.Context(), lock, low.Hash.String()); err != nil {
+		t.Fatal(err)
+	}
+	later := now.Add(time.Minute).UTC().Truncate(time.Millisecond)
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Touch(t.Context(), []session.Use{{Hash: high.Hash, Seen: later}, {Hash: low.Hash, Seen: later}})
+	}()
+	until(t, "the touch waits for the first row", func() bool { return waiting(t, d, "unnest") })
+	if _, err := held.ExecContext(t.Context(), lock, high.Hash.String()); err != nil {
+		t.Errorf("it waits for the first row while it holds the second: %v", err)
+	}
+	if err := held.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []session.Record{low, high} {
+		if got, err := s.Get(t.Context(), r.Hash); err != nil || !got.LastSeen.Equal(later) {
+			t.Errorf("last seen %v, %v", got.LastSeen, err)
+		}
 	}
 }
 

@@ -15,12 +15,13 @@ const touchBatch = 500
 
 // touchMany first locks the rows in the order of their names: two nodes write
 // back the same sessions at the same time, and an UPDATE alone locks them in
-// whatever order the join meets them.
+// whatever order the join meets them. A row that another node changed meanwhile
+// is compared again once it is locked (READ COMMITTED).
 const touchMany = `WITH due AS MATERIALIZED (
 		SELECT s.hash, u.seen FROM unnest($1::text[], $2::bigint[]) AS u (hash, seen)
 		JOIN sessions s ON s.hash = u.hash AND s.last_seen < u.seen
 		ORDER BY s.hash FOR NO KEY UPDATE OF s
-	) UPDATE sessions SET last_seen = due.seen FROM due WHERE sessions.hash = due.hash AND sessions.last_seen < due.seen`
+	) UPDATE sessions SET last_seen = due.seen FROM due WHERE sessions.hash = due.hash`
 
 // Touch implements session.Store: one statement per 500 uses on PostgreSQL, one
 // transaction on SQLite. Each batch is all or nothing.
