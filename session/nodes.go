@@ -13,7 +13,7 @@ import (
 type Node struct {
 	ID      string    // random, never used twice
 	Name    string    // what operators call it; a label, not a key
-	Applied int64     // the last row that it has acknowledged
+	Applied int64     // the last row that it has acknowledged; never beyond the log's end
 	Seen    time.Time // its last call, by the primary's clock
 }
 

@@ -35,9 +35,14 @@ func (f *FakePrimary) now() time.Time {
 }
 
 // Join implements session.Registry.
-func (f *FakePrimary) Join(_ context.Context, n session.Node) error {
+func (f *FakePrimary) Join(ctx context.Context, n session.Node) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	last, err := f.LastRevocation(ctx)
+	if err != nil {
+		return err
+	}
+	n.Applied = min(n.Applied, last)
 	if f.nodes == nil {
 		f.nodes = map[string]session.Node{}
 	}
@@ -98,7 +103,7 @@ func (f *FakePrimary) Lease(ctx context.Context, node string, applied int64, lim
 	if err != nil {
 		return session.Batch{}, err
 	}
-	n.Applied, n.Seen = max(n.Applied, applied), f.now()
+	n.Applied, n.Seen = min(max(n.Applied, applied), last), f.now()
 	f.nodes[node] = n
 	return session.Batch{Rows: rows, Last: last}, nil
 }

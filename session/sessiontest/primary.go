@@ -45,6 +45,7 @@ func Primary(t *testing.T, open func(t *testing.T) PrimaryUnderTest) {
 		{"RowsInOrder/C1", "rows come whole, in order and after the position", rowsInOrder},
 		{"LastIsTheEnd/C5", "Last is the end of the log also when the batch is limited: what is missing must show", lastIsTheEnd},
 		{"AppliedNeverGoesBack/C8", "an acknowledgement that arrives late takes nothing back", appliedNeverGoesBack},
+		{"AheadOfTheLog/C8", "after a restore the number a node had reached acknowledges none of the rows to come", aheadOfTheLog},
 		{"NodesShowsAcknowledged/C8", "what a lease has acknowledged, the next reading shows, on every node", nodesShowsAcknowledged},
 		{"ReadsAreFresh/C3", "a row committed before a call began is in its answer, also on another node", readsAreFresh},
 		{"Leave/C8", "a node that left is gone and told so; leaving twice is no error", leave},
@@ -218,12 +219,32 @@ func lastIsTheEnd(e *primaryEnv) {
 }
 
 func appliedNeverGoesBack(e *primaryEnv) {
-	e.join("a", 2)
 	e.revoke(5)
+	e.join("a", 2)
 	for _, c := range []struct{ ack, want int64 }{{0, 2}, {4, 4}, {3, 4}, {5, 5}, {0, 5}} {
 		e.lease(e.Primary, "a", c.ack, 10)
 		if n := e.nodes(e.Other)["a"]; n.Applied != c.want {
 			e.Errorf("after acknowledging %d it is %d, want %d", c.ack, n.Applied, c.want)
+		}
+	}
+}
+
+func aheadOfTheLog(e *primaryEnv) {
+	e.revoke(3)
+	e.join("a", 90)
+	e.join("b", 0)
+	if b := e.lease(e.Primary, "b", 90, 10); len(b.Rows) != 0 || b.Last != 3 {
+		e.Errorf("lease: %+v", b)
+	}
+	for id, n := range e.nodes(e.Other) {
+		if n.Applied != 3 {
+			e.Errorf("%s has acknowledged %d rows of 3", id, n.Applied)
+		}
+	}
+	e.revoke(1)
+	for id, n := range e.nodes(e.Other) {
+		if n.Applied != 3 {
+			e.Errorf("%s has acknowledged a row that it has not seen: %d", id, n.Applied)
 		}
 	}
 }

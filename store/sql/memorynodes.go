@@ -53,12 +53,12 @@ func (r *memoryNodes) expel(silent time.Duration, now time.Time) (n int) {
 }
 
 // note is the writing half of a lease: it reports whether the node is registered.
-func (r *memoryNodes) note(id string, applied int64, now time.Time) bool {
+func (r *memoryNodes) note(id string, applied, last int64, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n, ok := r.m[id]
 	if ok {
-		n.Applied, n.Seen = max(n.Applied, applied), now
+		n.Applied, n.Seen = min(max(n.Applied, applied), last), now
 		r.m[id] = n
 	}
 	return ok

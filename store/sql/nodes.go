@@ -41,8 +41,12 @@ const (
 	// is noted and no row is answered; or it is there, and the other, who waits for
 	// us in turn, looks again and finds that it has called (READ COMMITTED). The
 	// reads keep the older snapshot, which is the safe side.
+	//
+	// Nobody has applied rows that do not exist: after a restore of an older
+	// backup the number that a node had reached stands for other rows to come.
 	leasePostgres = `WITH me AS (
-			UPDATE nodes SET applied = greatest(applied, $1), calls = calls + 1, seen = ` + serverClock + ` WHERE id = $3 RETURNING id
+			UPDATE nodes SET applied = least(greatest(applied, $1), counter.seq), calls = calls + 1, seen = ` + serverClock + `
+			FROM revocation_counter counter WHERE id = $3 RETURNING id
 		) SELECT current_setting('synchronous_commit'), ` + leaseColumns + ` FROM me CROSS JOIN` + leaseRows
 )
 
@@ -51,7 +55,7 @@ const (
 func (d *DB) Lease(ctx context.Context, node string, applied int64, limit int) (session.Batch, error) {
 	if d.engine == engineSQLite {
 		b, _, err := d.lease(ctx, leaseSQLite, applied, limit)
-		if err == nil && !d.nodes.note(node, applied, d.now()) {
+		if err == nil && !d.nodes.note(node, applied, b.Last, d.now()) {
 			err = session.ErrNotRegistered
 		}
 		if err != nil {
@@ -115,11 +119,16 @@ func (d *DB) LastRevocation(ctx context.Context) (int64, error) {
 // Join implements session.Registry.
 func (d *DB) Join(ctx context.Context, n session.Node) error {
 	if d.engine == engineSQLite {
+		last, err := d.LastRevocation(ctx)
+		if err != nil {
+			return err
+		}
+		n.Applied = min(n.Applied, last)
 		d.nodes.join(n, d.now())
 		return nil
 	}
-	_, err := d.leases.ExecContext(ctx, "INSERT INTO nodes (id, name, applied, calls, seen) VALUES ($1, $2, $3, 0, "+serverClock+")",
-		n.ID, n.Name, n.Applied)
+	_, err := d.leases.ExecContext(ctx, `INSERT INTO nodes (id, name, applied, calls, seen)
+		SELECT $1, $2, least($3, seq), 0, `+serverClock+` FROM revocation_counter WHERE one = 1`, n.ID, n.Name, n.Applied)
 	if err != nil {
 		return fmt.Errorf("sql: join: %w", err)
 	}
@@ -244,12 +253,25 @@ func (d *DB) Unfinished(ctx context.Context, limit int) ([]member.Revocation, er
 	return scanRevocations(rows)
 }
 
+// finishMany locks the rows in the order of their numbers: several nodes finish
+// the same ones at once.
+const finishMany = `WITH due AS MATERIALIZED (
+		SELECT seq FROM revocations WHERE seq = ANY($1::bigint[]) AND finished = 0 ORDER BY seq FOR NO KEY UPDATE
+	) UPDATE revocations SET finished = 1 FROM due WHERE revocations.seq = due.seq`
+
 // Finish implements session.Finisher.
 func (d *DB) Finish(ctx context.Context, seqs ...int64) error {
+	if len(seqs) == 0 {
+		return nil
+	}
 	return d.update(ctx, func(t *sql.Tx) error {
+		if d.engine == enginePostgres {
+			_, err := d.exec(ctx, t, "finish", finishMany, seqs)
+			return err
+		}
 		for _, seq := range seqs {
-			if _, err := t.ExecContext(ctx, "UPDATE revocations SET finished = 1 WHERE seq = $1 AND finished = 0", seq); err != nil {
-				return fmt.Errorf("sql: finish: %w", err)
+			if _, err := d.exec(ctx, t, "finish", "UPDATE revocations SET finished = 1 WHERE seq = $1 AND finished = 0", seq); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -256,11 +256,8 @@ func TestRestartedPostgresIsUsedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Kill()
-	start := time.Now()
 	if err := d.view(ctx, one); err == nil {
 		t.Fatal("a stopped server answered")
-	} else if took := time.Since(start); took > 5*time.Second {
-		t.Fatalf("gave up after %v: %v", took, err)
 	}
 	s.Start(t)
 	for end := time.Now().Add(10 * time.Second); ; {
