@@ -26,7 +26,7 @@ const (
 	// among the rows is either beyond the limit or was swept, and shows as a gap.
 	leaseRows = ` revocation_counter c LEFT JOIN (
 			SELECT seq, kind, scope, target, epoch, reason, made FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2
-		) r ON 1 = 1 ORDER BY r.seq`
+		) r ON 1 = 1 WHERE c.one = 1 ORDER BY r.seq`
 	leaseColumns = `c.seq, coalesce(r.seq, 0), coalesce(r.kind, ''), coalesce(r.scope, ''), coalesce(r.target, ''),
 		coalesce(r.epoch, 0), coalesce(r.reason, ''), coalesce(r.made, 0)`
 
@@ -46,7 +46,7 @@ const (
 	// backup the number that a node had reached stands for other rows to come.
 	leasePostgres = `WITH me AS (
 			UPDATE nodes SET applied = least(greatest(applied, $1), counter.seq), calls = calls + 1, seen = ` + serverClock + `
-			FROM revocation_counter counter WHERE id = $3 RETURNING id
+			FROM revocation_counter counter WHERE id = $3 AND counter.one = 1 RETURNING id
 		) SELECT current_setting('synchronous_commit'), ` + leaseColumns + ` FROM me CROSS JOIN` + leaseRows
 )
 
@@ -187,14 +187,15 @@ type watched struct {
 
 type sighting struct {
 	calls int64
+	seen  time.Time // a failover may take a number of calls back, and hardly the same time with it
 	since time.Time
 }
 
 // Expel implements session.Registry. A node is silent when this process saw its
 // calls stand still for longer than silent by its own monotonic clock, so the
 // first Expel of a process never finds one. The times in the registry are not
-// asked: a step of the server's clock would make every node look silent at once,
-// and a node that holds a lease would not be waited for.
+// compared with a clock: a step of the server's clock would make every node look
+// silent at once, and a node that holds a lease would not be waited for.
 func (d *DB) Expel(ctx context.Context, silent time.Duration) (n int, err error) {
 	if d.engine == engineSQLite {
 		return d.nodes.expel(silent, d.now()), nil
@@ -205,7 +206,7 @@ func (d *DB) Expel(ctx context.Context, silent time.Duration) (n int, err error)
 	}
 	for _, s := range d.watching.silent(nodes, calls, silent, d.now()) {
 		// The node may call at this very moment: see leasePostgres.
-		r, err := d.leases.ExecContext(ctx, "DELETE FROM nodes WHERE id = $1 AND calls = $2", s.id, s.calls)
+		r, err := d.leases.ExecContext(ctx, "DELETE FROM nodes WHERE id = $1 AND calls = $2 AND seen = $3", s.id, s.calls, ms(s.seen))
 		if err != nil {
 			return n, fmt.Errorf("sql: expel: %w", err)
 		}
@@ -219,8 +220,8 @@ func (d *DB) Expel(ctx context.Context, silent time.Duration) (n int, err error)
 }
 
 type silentNode struct {
-	id    string
-	calls int64
+	id string
+	sighting
 }
 
 // silent notes a reading of the registry that ended before now, and answers the
@@ -231,12 +232,12 @@ func (w *watched) silent(nodes []session.Node, calls []int64, silent time.Durati
 	next := make(map[string]sighting, len(nodes))
 	for i, n := range nodes {
 		s, ok := w.m[n.ID]
-		if !ok || s.calls != calls[i] {
-			s = sighting{calls: calls[i], since: now}
+		if !ok || s.calls != calls[i] || !s.seen.Equal(n.Seen) {
+			s = sighting{calls: calls[i], seen: n.Seen, since: now}
 		}
 		next[n.ID] = s
 		if now.Sub(s.since) > silent {
-			out = append(out, silentNode{n.ID, s.calls})
+			out = append(out, silentNode{n.ID, s})
 		}
 	}
 	w.m = next

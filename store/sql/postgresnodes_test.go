@@ -170,7 +170,7 @@ func TestClockOfTheServerExpelsNobody_C9(t *testing.T) {
 			if _, err := d.Lease(t.Context(), "live", 0, 10); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := d.writes.ExecContext(t.Context(), "UPDATE nodes SET seen = seen + $1", step.Milliseconds()); err != nil {
+			if _, err := d.writes.ExecContext(t.Context(), "UPDATE nodes SET seen = seen + $1 WHERE id = 'live'", step.Milliseconds()); err != nil {
 				t.Fatal(err)
 			}
 			n, err := d.Expel(t.Context(), 3*time.Hour)
