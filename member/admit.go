@@ -353,7 +353,7 @@ func (d *Directory) Snapshot(ctx context.Context, id ID, ref SessionRef) (Snapsh
 		if s.SessionEnded, err = tx.SessionEnded(ref.Hash); err != nil {
 			return err
 		}
-		if s.EndedBefore, err = tx.EndedBefore(ref.Provider); err != nil {
+		if s.EndedBefore, err = tx.EndedBefore(id, ref); err != nil {
 			return err
 		}
 		if s.Settings, err = tx.SettingsVersion(); err != nil {

@@ -61,7 +61,7 @@ type Snapshot struct {
 	Teams        []string // slugs, sorted
 	SessionEnded bool     // a tombstone for this session exists
 	Seq          int64    // the revocation log's number at the read
-	EndedBefore  int64    // the last row that ended everybody, or everybody of the session's provider; sessions stamped lower are dead
+	EndedBefore  int64    // the last row that ended this session among others (see [Marks]); sessions stamped lower are dead
 	Settings     int64    // version of the live settings (C11)
 }
 
@@ -69,6 +69,13 @@ type Snapshot struct {
 type SessionRef struct {
 	Hash     string // hex of the hash of its id
 	Provider string
+	Index    string // the provider's own session, or ""
+}
+
+// Logins are what a logout at the provider may name to end this session: all that
+// the member has there, or this one.
+func (ref SessionRef) Logins(id ID) (all, one Logins) {
+	return Logins{id, ref.Provider, ""}, Logins{id, ref.Provider, ref.Index}
 }
 
 // EndedSession is the tombstone of one session.

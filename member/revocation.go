@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -34,6 +35,7 @@ const (
 	ScopeMember   RevocationScope = "member"   // Target: member id
 	ScopeMembers  RevocationScope = "members"  // Target: member ids with a space between; only for Recheck
 	ScopeProvider RevocationScope = "provider" // Target: provider id
+	ScopeLogins   RevocationScope = "logins"   // Target: see [Logins]; only for End
 	ScopeAll      RevocationScope = "all"      // Target: ""
 )
 
@@ -58,4 +60,34 @@ type Revoker interface {
 	// the streams concerned are closed. An error means that is not yet known:
 	// the caller answers 503, the row stays and a retry waits for it again (C2).
 	Barrier(ctx context.Context, seq int64) error
+}
+
+// Logins are the sessions that a provider's own logout names: a member's, made
+// through that provider, and of those only the one with its session index unless
+// that is "". The row decides, not a list of sessions: a session store that lost
+// some, or lost its index, must not turn a logout into a success that ended nothing (C1).
+type Logins struct {
+	Member   ID
+	Provider string
+	Index    string
+}
+
+// Target is how l stands in a row of [ScopeLogins]. The index comes last: an IdP
+// chooses it.
+func (l Logins) Target() string { return string(l.Member) + "\n" + l.Provider + "\n" + l.Index }
+
+// ParseLogins reads what [Logins.Target] wrote; ok is false for anything else.
+func ParseLogins(target string) (l Logins, ok bool) {
+	id, rest, ok := strings.Cut(target, "\n")
+	if !ok {
+		return Logins{}, false
+	}
+	provider, index, ok := strings.Cut(rest, "\n")
+	return Logins{ID(id), provider, index}, ok && id != "" && provider != ""
+}
+
+// Names reports whether a session of that provider with that index is meant. It
+// does not ask whose it is.
+func (l Logins) Names(provider, index string) bool {
+	return l.Provider == provider && (l.Index == "" || l.Index == index)
 }

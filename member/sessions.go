@@ -69,6 +69,15 @@ func (d *Directory) EndProvider(ctx context.Context, by Actor, provider, reason 
 	return d.wide(ctx, by, Revocation{Kind: End, Scope: ScopeProvider, Target: provider, Reason: reason}, "sessions.provider_ended")
 }
 
+// EndLogins ends the sessions that a provider's own logout names: a SAML
+// LogoutRequest (NameID and SessionIndex) or an OpenID Connect back-channel logout.
+func (d *Directory) EndLogins(ctx context.Context, by Actor, l Logins, reason string) error {
+	if _, ok := ParseLogins(l.Target()); !ok {
+		return &InvalidError{"logout", "names no member or provider"}
+	}
+	return d.wide(ctx, by, Revocation{Kind: End, Scope: ScopeLogins, Target: l.Target(), Reason: reason}, "sessions.ended_by_provider")
+}
+
 // EndEveryone ends every session there is: Require SSO was turned on, or keys leaked.
 func (d *Directory) EndEveryone(ctx context.Context, by Actor, reason string) error {
 	return d.wide(ctx, by, Revocation{Kind: End, Scope: ScopeAll, Reason: reason}, "sessions.all_ended")
@@ -86,7 +95,7 @@ func (d *Directory) Reload(ctx context.Context, by Actor, what, reason string) e
 	return d.wide(ctx, by, Revocation{Kind: Reload, Scope: ScopeAll, Target: what, Reason: reason}, "reload."+what)
 }
 
-// wide writes a row that names no member. Repeating such a call writes another
+// wide writes a row that may concern many sessions. Repeating such a call writes another
 // row, which ends what began in between too.
 func (d *Directory) wide(ctx context.Context, by Actor, r Revocation, kind string) error {
 	r.At = d.now()
@@ -95,6 +104,9 @@ func (d *Directory) wide(ctx context.Context, by Actor, r Revocation, kind strin
 		e := by.event(kind, "", "")
 		if r.Scope == ScopeProvider {
 			e.Provider = r.Target
+		}
+		if l, ok := ParseLogins(r.Target); ok && r.Scope == ScopeLogins {
+			e.Provider, e.Target = l.Provider, "member:"+string(l.Member)
 		}
 		e.Reason = r.Reason
 		if err := tx.Audit(e); err != nil {

@@ -114,10 +114,10 @@ type Journal interface {
 
 // Marks are what an admission compares besides the member's own row.
 type Marks interface {
-	// EndedBefore is the number of the last End row that concerned everybody, or
-	// everybody of the provider; 0 when there is none. Such rows are kept for
-	// longer than any session lives.
-	EndedBefore(provider string) (seq int64, err error)
+	// EndedBefore is the number of the last End row of scope all, provider or
+	// logins that concerns a member's session; 0 when there is none. Such rows are
+	// kept for longer than any session lives.
+	EndedBefore(id ID, ref SessionRef) (seq int64, err error)
 	// SettingsVersion is the version of the live settings (C11).
 	SettingsVersion() (int64, error)
 }

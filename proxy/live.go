@@ -178,6 +178,14 @@ func (l *Live) concerned(r member.Revocation) []*flight {
 			// C7: a late row must not end what began after re-activation.
 			return r.Kind == member.Recheck || f.p.Member.Epoch < r.Epoch
 		})
+	case member.ScopeLogins:
+		lo, ok := member.ParseLogins(r.Target)
+		if !ok {
+			return nil // names no session of ours
+		}
+		return collect(nil, l.members[lo.Member], func(f *flight) bool {
+			return lo.Names(f.p.Provider, f.p.Index) && (r.Seq == 0 || f.p.Seq < r.Seq)
+		})
 	case member.ScopeMembers: // only ever asked again, see member.ScopeMembers
 		var fs []*flight
 		for id := range strings.FieldsSeq(r.Target) {

@@ -197,8 +197,8 @@ func (c *Cutoff) hurry() {
 
 // reach is a call that read to the end of the log.
 type reach struct {
-	last int64         // the newest row then
-	sent time.Duration // from when its lease counts
+	last int64  // the newest row then
+	sent moment // from when its lease counts
 }
 
 // maxReached calls may wait for their rows to be acknowledged; past it only an
@@ -211,7 +211,7 @@ const maxReached = 16
 func (c *Cutoff) step(ctx context.Context) error {
 	for ctx.Err() == nil {
 		acknowledged := c.Applied()
-		sent := c.lease.boot()
+		sent := c.lease.moment()
 		b, err := c.call(ctx, acknowledged)
 		if errors.Is(err, ErrNotRegistered) {
 			c.logger.Warn("this node was expelled from the registry while it was silent; it joins again")
@@ -227,7 +227,7 @@ func (c *Cutoff) step(ctx context.Context) error {
 		if err := c.take(ctx, b); err != nil {
 			return err
 		}
-		if len(b.Rows) == 0 {
+		if acknowledged == b.Last {
 			c.lease.extend(sent)
 			return nil
 		}

@@ -270,11 +270,15 @@ func (n *node) wakeOthers() {
 // tidy is one look of the real tidier, with another one when it failed.
 func (n *node) tidy() {
 	if n.tidying || n.stopped {
+		n.tidyAgain = true // as the channel soon keeps it
 		return
 	}
-	n.tidying = true
+	n.tidying, n.tidyAgain = true, false
 	_, err := n.c.tidier.tidy(context.Background())
 	n.tidying = false
+	if n.tidyAgain && err == nil {
+		n.w.spawn(n, n.tidy)
+	}
 	if err != nil {
 		n.sleep(tidyRetry)
 		n.w.spawn(n, n.tidy)

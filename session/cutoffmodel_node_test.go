@@ -37,15 +37,16 @@ type node struct {
 	jump     time.Duration // of the wall clock
 	lag      time.Duration // of the replica that it reads when C1 is broken
 
-	settings int64
-	live     []*running
-	waiting  map[*flight][]func()
-	saw      map[*flight]int64
-	applied  []func() // who waits for a row to be applied here
-	loop     int64    // ticket of the lease loop while it waits for its tick
-	loopTask *task
-	hurried  bool
-	tidying  bool
+	settings  int64
+	live      []*running
+	waiting   map[*flight][]func()
+	saw       map[*flight]int64
+	applied   []func() // who waits for a row to be applied here
+	loop      int64    // ticket of the lease loop while it waits for its tick
+	loopTask  *task
+	hurried   bool
+	tidying   bool
+	tidyAgain bool
 }
 
 var modelMetrics = cutoffMetrics{ // shared: only last belongs to one Cutoff
@@ -264,7 +265,7 @@ func (n *node) mirroredStep(ctx context.Context) error {
 	}
 	for !n.stopped {
 		acknowledged := c.Applied()
-		sent := c.lease.boot()
+		sent := c.lease.moment()
 		b, err := c.log.Lease(ctx, c.id(), acknowledged, limit)
 		if errors.Is(err, ErrNotRegistered) {
 			if err = c.join(ctx); err == nil { // else until the next tick
@@ -275,7 +276,7 @@ func (n *node) mirroredStep(ctx context.Context) error {
 			return err
 		}
 		if n.w.broken == extendFromReceipt {
-			sent = c.lease.boot()
+			sent = c.lease.moment()
 		}
 		if n.w.broken == extendBeforeApplying {
 			c.lease.extend(sent)
@@ -284,7 +285,7 @@ func (n *node) mirroredStep(ctx context.Context) error {
 		if err := n.mirroredTake(ctx, b); err != nil {
 			return err
 		}
-		if len(b.Rows) == 0 {
+		if acknowledged == b.Last {
 			c.lease.extend(sent)
 			return nil
 		}

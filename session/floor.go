@@ -36,6 +36,10 @@ func (f *floors) raise(r member.Revocation) {
 	switch r.Scope {
 	case member.ScopeMember:
 		f.member[member.ID(r.Target)] = max(f.member[member.ID(r.Target)], r.Seq)
+	case member.ScopeLogins: // the member's other sessions are only read again
+		if l, ok := member.ParseLogins(r.Target); ok {
+			f.member[l.Member] = max(f.member[l.Member], r.Seq)
+		}
 	case member.ScopeMembers:
 		for id := range strings.FieldsSeq(r.Target) {
 			f.member[member.ID(id)] = max(f.member[member.ID(id)], r.Seq)

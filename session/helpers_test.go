@@ -163,7 +163,7 @@ func (d *directory) Snapshot(_ context.Context, id member.ID, ref member.Session
 	d.reads++
 	m, ok := d.members[id]
 	seq, _ := d.log.LastRevocation(context.Background())
-	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[ref.Hash], Seq: seq, EndedBefore: d.log.endedBefore(ref.Provider), Settings: d.settings}
+	snap := member.Snapshot{Member: m, Teams: []string{"finance"}, SessionEnded: d.ended[ref.Hash], Seq: seq, EndedBefore: d.log.endedBefore(id, ref), Settings: d.settings}
 	err, during := d.fail, d.during
 	d.during = nil
 	d.mu.Unlock()
@@ -230,12 +230,14 @@ func (l *revlog) add(r member.Revocation) int64 {
 	return r.Seq
 }
 
-func (l *revlog) endedBefore(provider string) int64 {
+func (l *revlog) endedBefore(id member.ID, ref member.SessionRef) int64 {
+	all, one := ref.Logins(id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := len(l.rows) - 1; i >= 0; i-- {
 		r := l.rows[i]
-		if r.Kind == member.End && (r.Scope == member.ScopeAll || r.Scope == member.ScopeProvider && r.Target == provider) {
+		if r.Kind == member.End && (r.Scope == member.ScopeAll || r.Scope == member.ScopeProvider && r.Target == ref.Provider ||
+			r.Scope == member.ScopeLogins && (r.Target == all.Target() || r.Target == one.Target())) {
 			return r.Seq
 		}
 	}

@@ -39,17 +39,33 @@ type lease struct {
 func (l *lease) held() (gen int64, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.gen, l.live(l.boot())
+	return l.gen, l.live(l.moment())
+}
+
+// moment is a point of time by both clocks.
+type moment struct {
+	boot  time.Duration
+	drift time.Duration // wall minus boot
+}
+
+// moment is now.
+func (l *lease) moment() moment {
+	boot := l.boot()
+	return moment{boot, time.Duration(l.wall().UnixNano()) - boot}
 }
 
 // live needs mu.
-func (l *lease) live(now time.Duration) bool {
-	if l.until == 0 || now <= 0 || now >= l.until {
+func (l *lease) live(now moment) bool {
+	if l.until == 0 || now.boot <= 0 || now.boot >= l.until {
 		return false
 	}
-	jump := time.Duration(l.wall().UnixNano()) - now - l.drift
-	return jump < maxWallJump && jump > -maxWallJump
+	return near(now.drift, l.drift)
 }
+
+// near reports that the clocks have gone alike in between. CLOCK_BOOTTIME stands
+// still while a hypervisor pauses the machine; the wall clock, corrected
+// afterwards, shows it.
+func near(a, b time.Duration) bool { return a-b < maxWallJump && b-a < maxWallJump }
 
 // void ends the lease at once; what was read under it is never a hit again (C4).
 func (l *lease) void() {
@@ -60,14 +76,19 @@ func (l *lease) void() {
 }
 
 // extend counts from the moment the confirming read was SENT, not from when its
-// answer came: the answer may have been on its way for long.
-func (l *lease) extend(sent time.Duration) {
+// answer came: the answer may have been on its way for long. The clocks are
+// compared with that moment too, or a pause while the answer was on its way
+// would be taken for no time at all (C9).
+func (l *lease) extend(sent moment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.boot()
+	now := l.moment()
+	if !near(now.drift, sent.drift) {
+		return
+	}
 	if !l.live(now) {
 		l.gen++
 	}
-	l.until = sent + leaseTime
-	l.drift = time.Duration(l.wall().UnixNano()) - now
+	l.until = sent.boot + leaseTime
+	l.drift = sent.drift
 }

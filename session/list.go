@@ -28,7 +28,7 @@ func (m *Manager) Sessions(ctx context.Context, id member.ID) ([]Record, error) 
 	now := m.now()
 	var out []Record
 	for _, r := range all {
-		snap, err := m.dir.Snapshot(ctx, id, member.SessionRef{Hash: r.Hash.String(), Provider: r.Provider})
+		snap, err := m.dir.Snapshot(ctx, id, r.ref())
 		if errors.Is(err, member.ErrNotFound) {
 			return nil, nil
 		}
@@ -56,26 +56,6 @@ func (m *Manager) EndOne(ctx context.Context, by member.Actor, id member.ID, han
 		return Record{}, ErrNotFound
 	}
 	return list[i], m.end(ctx, by, list[i], reason)
-}
-
-// EndMatching ends the member's sessions that a provider made, and of those only
-// the one with its session index unless that is "": what a provider's own logout
-// names. It answers how many there were.
-func (m *Manager) EndMatching(ctx context.Context, by member.Actor, id member.ID, provider, index, reason string) (n int, err error) {
-	list, err := m.Sessions(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	for _, r := range list {
-		if r.Provider != provider || index != "" && r.SessionIndex != index {
-			continue
-		}
-		if err := m.end(ctx, by, r, reason); err != nil {
-			return n, err
-		}
-		n++
-	}
-	return n, nil
 }
 
 func (m *Manager) end(ctx context.Context, by member.Actor, r Record, reason string) error {

@@ -186,7 +186,7 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 	if !now.Before(rec.Expires) || now.Sub(seen) > m.limits.Idle {
 		return nil, time.Time{}, ErrExpired
 	}
-	snap, err := m.dir.Snapshot(ctx, rec.Member, member.SessionRef{Hash: h.String(), Provider: rec.Provider})
+	snap, err := m.dir.Snapshot(ctx, rec.Member, rec.ref())
 	switch {
 	case errors.Is(err, member.ErrNotFound):
 		return nil, time.Time{}, ErrRevoked
@@ -207,7 +207,7 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 	}
 	snap.Member.Document = nil
 	return &Principal{
-		Session: h, Member: snap.Member, Teams: snap.Teams, Provider: rec.Provider,
+		Session: h, Member: snap.Member, Teams: snap.Teams, Provider: rec.Provider, Index: rec.SessionIndex,
 		Issued: rec.Issued, Expires: rec.Expires, Seq: rec.Seq,
 		// The snapshot shows every row up to its own number, which is never below
 		// what was applied before the read began. Without it nobody could be admitted

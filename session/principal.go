@@ -15,6 +15,7 @@ type Principal struct {
 	Member   member.Member // Document is not loaded
 	Teams    []string      // slugs, sorted
 	Provider string
+	Index    string // the provider's own session, or ""
 	Issued   time.Time
 	Expires  time.Time // absolute end
 	Seq      int64     // the revocation log's number at sign-in: what ends everybody from a later row on ends this

@@ -30,6 +30,11 @@ type Record struct {
 	UserAgent    string      `json:"ua,omitempty"`
 }
 
+// ref is how a snapshot names the session.
+func (r Record) ref() member.SessionRef {
+	return member.SessionRef{Hash: r.Hash.String(), Provider: r.Provider, Index: r.SessionIndex}
+}
+
 // Used is one use, as [Store.Touch] takes it.
 func Used(h secret.Hash, seen time.Time) []Use { return []Use{{h, seen}} }
 

@@ -132,7 +132,29 @@ func (t *tidier) delete(ctx context.Context, r member.Revocation) error {
 		if h, err := secret.ParseHash(r.Target); err == nil { // else it names no session we could delete
 			return t.store.Delete(ctx, h)
 		}
+	case member.ScopeLogins:
+		return t.deleteLogins(ctx, r)
 	case member.ScopeMembers, member.ScopeProvider, member.ScopeAll:
+	}
+	return nil
+}
+
+// deleteLogins removes what a provider's logout named and is stamped lower (C7).
+func (t *tidier) deleteLogins(ctx context.Context, r member.Revocation) error {
+	l, ok := member.ParseLogins(r.Target)
+	if !ok {
+		return nil // names no session
+	}
+	list, err := t.store.List(ctx, l.Member)
+	if err != nil {
+		return err
+	}
+	for _, rec := range list {
+		if l.Names(rec.Provider, rec.SessionIndex) && rec.Seq < r.Seq {
+			if err := t.store.Delete(ctx, rec.Hash); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

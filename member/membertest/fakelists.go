@@ -118,9 +118,11 @@ func (t *tx) LatestRevocation(scope member.RevocationScope, target string) (int6
 	return 0, nil
 }
 
-func (t *tx) EndedBefore(provider string) (int64, error) {
+func (t *tx) EndedBefore(id member.ID, ref member.SessionRef) (int64, error) {
+	all, one := ref.Logins(id)
 	for _, r := range slices.Backward(t.revocations) {
-		if r.Kind == member.End && (r.Scope == member.ScopeAll || r.Scope == member.ScopeProvider && r.Target == provider) {
+		if r.Kind == member.End && (r.Scope == member.ScopeAll || r.Scope == member.ScopeProvider && r.Target == ref.Provider ||
+			r.Scope == member.ScopeLogins && (r.Target == all.Target() || r.Target == one.Target())) {
 			return r.Seq, nil
 		}
 	}

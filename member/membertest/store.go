@@ -32,6 +32,7 @@ func Store(t *testing.T, open func(t *testing.T) member.Store) {
 		{"invitations", invitations},
 		{"the revocation log is dense", revocationLog},
 		{"ended sessions stay ended", endedSessions},
+		{"wide endings concern whom they name", wideEndings},
 		{"a failed update leaves nothing", rollback},
 		{"a panic leaves nothing and frees the store", panics},
 		{"values no store can hold are not found", unstorable},

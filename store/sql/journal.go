@@ -53,13 +53,16 @@ func (t *tx) LatestRevocation(scope member.RevocationScope, target string) (int6
 }
 
 // EndedBefore implements member.Marks.
-func (t *tx) EndedBefore(provider string) (int64, error) {
+func (t *tx) EndedBefore(id member.ID, ref member.SessionRef) (int64, error) {
+	all, one := ref.Logins(id)
 	var seq int64
 	err := t.row("ended before", func(r *sql.Row) error { return r.Scan(&seq) },
 		`SELECT coalesce(max(seq), 0) FROM revocations
-			WHERE kind = 'end' AND scope IN ('all', 'provider') AND (scope = 'all' OR target = $1)`, provider)
+			WHERE kind = 'end' AND scope IN ('all', 'provider', 'logins')
+			AND (scope, target) IN (VALUES ('all', ''), ('provider', $1), ('logins', $2), ('logins', $3))`,
+		ref.Provider, all.Target(), one.Target())
 	if errors.Is(err, member.ErrNotFound) {
-		return 0, nil // a provider id that cannot be stored has no row
+		return 0, nil // what cannot be stored has no row
 	}
 	return seq, err
 }

@@ -88,7 +88,7 @@ func TestSweepKeepsTheLogDenseAndWhatIsNeededOfIt_C1(t *testing.T) {
 					wantLog(t, d, c.why, c.from, int64(len(c.rows)))
 				}
 				_ = d.View(t.Context(), func(tx member.Tx) error {
-					if n, err := tx.EndedBefore("x"); n != c.wideLast || err != nil {
+					if n, err := tx.EndedBefore("m", member.SessionRef{Provider: "x"}); n != c.wideLast || err != nil {
 						t.Errorf("ended before %d, %v; want %d: %s", n, err, c.wideLast, c.why)
 					}
 					return nil

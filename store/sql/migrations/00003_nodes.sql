@@ -16,8 +16,8 @@ CREATE TABLE nodes (
 -- Rows made before this column existed were tidied by the process that made them.
 ALTER TABLE revocations ADD COLUMN finished BIGINT NOT NULL DEFAULT 1;
 CREATE INDEX revocations_unfinished ON revocations (seq) WHERE finished = 0;
--- What ends everybody, or everybody of a provider: asked for by every uncached admission.
-CREATE INDEX revocations_wide ON revocations (scope, target, seq) WHERE kind = 'end' AND scope IN ('all', 'provider');
+-- What ends many sessions by one row: asked for by every uncached admission.
+CREATE INDEX revocations_wide ON revocations (scope, target, seq) WHERE kind = 'end' AND scope IN ('all', 'provider', 'logins');
 
 -- The revocation log's number at sign-in. 0, of sessions from before, is below any row.
 ALTER TABLE sessions ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;
