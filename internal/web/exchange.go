@@ -19,6 +19,10 @@ type exchange struct {
 
 	mu    sync.Mutex // annotations come from streams and their handler at once
 	notes []note
+
+	later bool   // Detach was called
+	ended bool   // Detached.End was called
+	end   func() // writes the record; set when the handler of a detached exchange has returned
 }
 
 type note struct{ key, value string }
@@ -65,6 +69,10 @@ func Annotate(ctx context.Context, key, value string) {
 	if x == nil {
 		return
 	}
+	x.annotate(key, value)
+}
+
+func (x *exchange) annotate(key, value string) {
 	value = clean(value, maxNoteValue)
 	x.mu.Lock()
 	defer x.mu.Unlock()

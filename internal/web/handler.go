@@ -40,7 +40,7 @@ type middleware struct {
 // id (a client's X-Request-Id is ignored: a log must not carry ids somebody
 // else chose) and the client address (see Options.Trusted), turns a panic into
 // a refusal, and writes exactly one access record when the request has ended,
-// for a WebSocket or a stream when that has ended.
+// for a WebSocket or a stream when that has ended (see [Detach]).
 //
 // The record holds method, host, path, status, bytes, duration, address, id and
 // what [Annotate] added. It never holds a query, cookie, other header or body
@@ -73,15 +73,25 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer func() {
 		v := recover()
 		again := m.recovered(w, r, v)
-		done()
-		rec.finish(w, m.o.Now().Sub(start), again != nil)
-		m.o.Metrics.observe(rec)
-		m.log(r.Context(), x, rec)
+		rec.finish(w, again != nil)
+		if x.detached() {
+			m.endLater(x, rec, start, done)
+		} else {
+			m.end(r.Context(), x, rec, start, done)
+		}
 		if again != nil {
 			panic(again)
 		}
 	}()
 	m.next.ServeHTTP(w, r)
+}
+
+// end closes the books on a request: the gauge, the counters, the access record.
+func (m *middleware) end(ctx context.Context, x *exchange, rec record, start time.Time, done func()) {
+	done()
+	rec.took = m.o.Now().Sub(start)
+	m.o.Metrics.observe(rec)
+	m.log(ctx, x, rec)
 }
 
 // recovered answers for a handler that panicked (fault 25). It returns
@@ -150,8 +160,8 @@ type record struct {
 	aborted, hijacked        bool
 }
 
-func (rec *record) finish(w *response, took time.Duration, aborted bool) {
-	rec.status, rec.bytes, rec.took = w.status, w.bytes, took
+func (rec *record) finish(w *response, aborted bool) {
+	rec.status, rec.bytes = w.status, w.bytes
 	rec.aborted, rec.hijacked = aborted, w.hijacked
 	if rec.status == 0 && !aborted {
 		rec.status = http.StatusOK // net/http sends it when a handler writes nothing
