@@ -1,14 +1,15 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -34,22 +35,22 @@ type link struct {
 	prev, next *flight
 }
 
-// flight is one admitted request from before its dispatch to the end of its
-// handler, whatever it turns into.
+// flight is one admitted request from before its dispatch to its end, whatever
+// it turns into.
 type flight struct {
-	live    *Live
-	p       *session.Principal // nil on a public path
-	w       http.ResponseWriter
-	conn    net.Conn // the client's connection where it serves this request alone (HTTP/1), or nil
-	cancel  context.CancelCauseFunc
-	recheck func(ctx context.Context) answer // nil on a public path
-	ask     string                           // flights with the same session and ask share an answer
-	links   [2]link                          // guarded by live.mu
+	live   *Live
+	p      *session.Principal // nil on a public path
+	w      http.ResponseWriter
+	conn   net.Conn // the client's connection, or nil
+	shared bool     // HTTP/2: conn carries other requests too
+	cancel context.CancelCauseFunc
+	links  [2]link // guarded by live.mu
 
 	mu     sync.Mutex
+	again  again // how to decide anew
 	cause  *cutError
 	tunnel *tunnel
-	stream bool // an event stream
+	stream bool // an event stream, or about to be a WebSocket
 	left   bool // the handler is done; w and conn are no longer ours
 	gone   chan struct{}
 }
@@ -70,45 +71,48 @@ func (f *flight) cut(why *cutError) <-chan struct{} {
 	}
 	f.cause = why
 	if f.tunnel != nil {
-		go f.tunnel.end(why, f.cancel)
+		go f.tunnel.end(why)
 		return f.gone
 	}
 	// Cancelling stops the exchange with the application. The client's side may
 	// hang in a read (upload) or write (a peer that does not read): deadlines in
-	// the past end those. The lock keeps them off the next request of a kept
-	// connection. What the kernel holds for a peer that reads slowly is dropped.
+	// the past end those; of HTTP/2 they reset the stream. The lock keeps them off
+	// the next request of a kept connection.
 	f.cancel(why)
-	if f.conn != nil {
-		resetOnClose(f.conn)
-	}
 	rc, past := http.NewResponseController(f.w), time.Unix(1, 0)
 	_ = rc.SetReadDeadline(past)
 	_ = rc.SetWriteDeadline(past)
 	return f.gone
 }
 
-// force tears the client's connection down when the handler did not leave.
+// force tears the client's connection down when the handler did not leave. With
+// HTTP/2 that ends the others' streams on it too: when not even a reset of one
+// stream gets through within the bound, its peer is not reading at all.
 func (f *flight) force() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.left:
 	case f.tunnel != nil:
-		resetOnClose(f.tunnel.Conn)
-		_ = f.tunnel.Conn.Close()
+		f.tunnel.force()
 	case f.conn != nil:
-		resetOnClose(f.conn)
-		_ = f.conn.Close()
+		sever(f.conn)
 	}
 }
 
-// leave ends the registration. Call exactly once, deferred by the handler.
+// leave ends the registration. Call exactly once, at the end of the handler or,
+// once it is a tunnel, of that. What the kernel still holds for a peer that was
+// cut off and reads slowly is dropped: nothing reaches it after the cut is
+// confirmed.
 func (f *flight) leave() {
 	f.live.leave(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.tunnel != nil {
+	switch {
+	case f.tunnel != nil:
 		f.live.metrics.tunnels.Dec()
+	case f.cause != nil && f.conn != nil && !f.shared:
+		sever(f.conn)
 	}
 	f.left = true
 	if f.gone != nil {
@@ -131,7 +135,8 @@ func (f *flight) isStream() bool {
 
 var errDraining = errors.New("proxy: shutting down")
 
-// becomeStream marks an event stream, unless streams are being closed.
+// becomeStream marks what is about to be an event stream or a WebSocket, unless
+// streams are being closed.
 func (f *flight) becomeStream() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,25 +147,29 @@ func (f *flight) becomeStream() error {
 	return nil
 }
 
-// hijack takes the connection over as a tunnel. One lock with cut and with
-// Shutdown: whoever comes second sees the other.
-func (f *flight) hijack() (net.Conn, *bufio.ReadWriter, error) {
+// hijack takes the client's connection over as a tunnel to app. One lock with cut
+// and with Shutdown: whoever comes second sees the other. What only the handler
+// needed is let go, so that it does not live as long as the tunnel.
+func (f *flight) hijack(ctx context.Context, app io.ReadWriteCloser) (*tunnel, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cause != nil {
-		return nil, nil, f.cause
+		return nil, f.cause
 	}
 	if f.live.draining.Load() {
-		return nil, nil, errDraining
+		return nil, errDraining
 	}
 	c, rw, err := http.NewResponseController(f.w).Hijack()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	t := newTunnel(c, rw.Reader)
-	f.tunnel = t
+	early := make([]byte, rw.Reader.Buffered())
+	_, _ = io.ReadFull(rw.Reader, early) // from the buffer: it cannot fail
+	f.tunnel = newTunnel(c, early, app, f, web.Detach(ctx))
 	f.live.metrics.tunnels.Inc()
-	return t, bufio.NewReadWriter(rw.Reader, bufio.NewWriter(handshake{t})), nil
+	f.again.slim()
+	f.w, f.conn = nil, nil
+	return f.tunnel, nil
 }
 
 func (f *flight) link(in membership, g *group) {
@@ -187,60 +196,16 @@ func (f *flight) unlink(in membership) {
 	*l = link{}
 }
 
-// answer is what asking again said. The zero value is no answer.
-type answer int
+type connKey struct{}
 
-const (
-	unknown answer = iota
-	allowed
-	denied
-)
+// ConnContext is for http.Server.ConnContext of the listener in front of the
+// gate. With it a cut request of a client that does not read is reset; without
+// it, its connection only gets closed, and what the kernel holds is still sent.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
 
-// maxAsking bounds how many questions a recheck puts at once: each may cost a
-// read of the stores.
-const maxAsking = 8
-
-// refused keeps the flights whose route now refuses their person. One question
-// is put per session and route. Where it cannot be answered, streams count as
-// refused (nothing would ever ask again), other requests may finish.
-func refused(ctx context.Context, fs []*flight) []*flight {
-	type question struct {
-		session [32]byte
-		ask     string
-	}
-	asked := map[question]int{}
-	var first []*flight
-	for _, f := range fs {
-		q := question{f.p.Session, f.ask}
-		if _, ok := asked[q]; !ok {
-			asked[q] = len(first)
-			first = append(first, f)
-		}
-	}
-	answers := make([]answer, len(first))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, maxAsking)
-	for i, f := range first {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if f.recheck != nil {
-				answers[i] = f.recheck(ctx)
-			}
-		})
-	}
-	wg.Wait()
-	var out []*flight
-	for _, f := range fs {
-		switch answers[asked[question{f.p.Session, f.ask}]] {
-		case allowed:
-		case denied:
-			out = append(out, f)
-		default:
-			if f.isStream() {
-				out = append(out, f)
-			}
-		}
-	}
-	return out
+func connOf(ctx context.Context) net.Conn {
+	c, _ := ctx.Value(connKey{}).(net.Conn)
+	return c
 }

@@ -1,12 +1,11 @@
 package proxy
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
@@ -23,13 +22,50 @@ import (
 // begun, so that the client sees an aborted transfer and never a clean end
 // (fault 14).
 func (x *exchange) forward(r *http.Request) {
-	defer x.leave()
+	tunneled := false
+	defer func() {
+		if !tunneled {
+			x.leave()
+		}
+	}()
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body.ReadCloser = r.Body
 		r.Body = &x.body // r is ours: enter copied it
 	}
 	x.g.rp.ServeHTTP(x, r)
+	if x.app != nil {
+		tunneled = x.tunnel(r)
+		return
+	}
 	x.stripTrailers()
+}
+
+// tunnel completes an upgrade once ReverseProxy, which would hold its own buffers
+// and this goroutine for as long as it lasts, has returned. When it answers true,
+// pumps own the exchange and nothing of it may be touched any more.
+func (x *exchange) tunnel(r *http.Request) bool {
+	t, err := x.flight.hijack(r.Context(), x.app)
+	if err != nil {
+		_ = x.app.Close()
+		x.g.upstreamFailed(x, r, err)
+		return false
+	}
+	// The application's fields beside what was set before it was asked, as
+	// ReverseProxy does it.
+	h := x.Header()
+	for name, v := range x.res.Header {
+		h[name] = append(h[name], v...)
+	}
+	var head bytes.Buffer
+	res := *x.res
+	res.Header, res.Body = h, nil
+	_ = res.Write(&head)
+	// The exchange stays with its flight; what hangs on it does not.
+	x.flight.cancel(nil)
+	x.flight.cancel = nil
+	x.ResponseWriter, x.res, x.app, x.body.ReadCloser = nil, nil, nil, nil
+	t.start(head.Bytes())
+	return true
 }
 
 // rewrite makes the request for the application. ReverseProxy has removed the
@@ -71,6 +107,7 @@ func clientAddr(r *http.Request) netip.Addr {
 var (
 	errUnasked  = errors.New("proxy: application switched protocols unasked")
 	errNotStill = errors.New("proxy: principal went stale before a stream began")
+	errTunnel   = errors.New("proxy: not an error: the upgrade is completed outside of ReverseProxy")
 )
 
 // modifyResponse looks at the application's answer before it is passed on.
@@ -82,23 +119,30 @@ func modifyResponse(res *http.Response) error {
 	}
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols:
-		if !x.webSocket || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
+		app, ok := res.Body.(io.ReadWriteCloser)
+		if !ok || !x.webSocket || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
 			return errUnasked // a tunnel only where one was asked for and decided about
 		}
-		return x.stillStreams()
-	case isEventStream(res.Header):
-		if err := x.stillStreams(); err != nil {
+		if err := x.becomeStream(); err != nil {
 			return err
 		}
-		return x.flight.becomeStream()
+		x.res, x.app = res, app
+		res.Body = http.NoBody // ReverseProxy closes it
+		return errTunnel
+	case isEventStream(res.Header):
+		return x.becomeStream()
 	}
 	x.res = res
 	return nil
 }
 
-// stillStreams re-checks at the moment a request turns into a stream (C10): a
-// recheck that came earlier let it pass as a short request.
-func (x *exchange) stillStreams() error {
+// becomeStream re-checks at the moment a request turns into a stream (C10): a
+// recheck that came earlier let it pass as a short request. It is marked first:
+// a revocation is either seen here, or finds a stream.
+func (x *exchange) becomeStream() error {
+	if err := x.flight.becomeStream(); err != nil {
+		return err
+	}
 	if x.p != nil && !x.g.o.Sessions.Still(x.p) {
 		return errNotStill
 	}
@@ -112,6 +156,9 @@ func isEventStream(h http.Header) bool {
 
 // upstreamFailed answers for an application that could not.
 func (g *Gate) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errTunnel) {
+		return
+	}
 	x := exchangeOf(r.Context())
 	if why := x.flight.cutCause(); why != nil {
 		web.Annotate(r.Context(), "cut", why.reason)
@@ -156,9 +203,6 @@ func (x *exchange) WriteHeader(code int) {
 	}
 	x.ResponseWriter.WriteHeader(code)
 }
-
-// Hijack makes the upgraded connection one that can be closed politely.
-func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) { return x.flight.hijack() }
 
 // Unwrap is for http.ResponseController: flush and deadlines.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
@@ -206,6 +250,6 @@ func (b *clientBody) broken() bool {
 }
 
 var (
-	_ http.Hijacker = (*exchange)(nil)
-	_ io.ReadCloser = (*clientBody)(nil)
+	_ http.ResponseWriter = (*exchange)(nil)
+	_ io.ReadCloser       = (*clientBody)(nil)
 )

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -159,7 +160,8 @@ type exchange struct {
 	webSocket bool
 	flight    flight
 	body      clientBody
-	res       *http.Response // for its trailers, which are there when the body has been read
+	res       *http.Response     // for its trailers, which are there when the body has been read; or the 101
+	app       io.ReadWriteCloser // the application's side of a tunnel
 }
 
 type exchangeKey struct{}
@@ -216,12 +218,9 @@ func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), exchangeKey{}, x))
 	f := &x.flight
 	f.live, f.p, f.w, f.cancel = x.g.o.Live, x.p, x.ResponseWriter, cancel
-	if r.ProtoMajor == 1 { // an HTTP/2 connection carries others' requests too
-		f.conn = connOf(ctx)
-	}
+	f.conn, f.shared = connOf(ctx), r.ProtoMajor != 1
 	if x.p != nil {
-		f.ask = x.rt.name + " " + x.rt.site.host
-		f.recheck = func(ctx context.Context) answer { return x.g.ask(ctx, r, x.q) }
+		f.again = again{g: x.g, q: x.q, r: r}
 	}
 	if x.webSocket && f.live.draining.Load() {
 		cancel(nil)
@@ -239,31 +238,6 @@ func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
 func (x *exchange) leave() {
 	x.flight.leave()
 	x.flight.cancel(nil)
-}
-
-// ask decides anew about a running exchange, with today's routes.
-func (g *Gate) ask(ctx context.Context, r *http.Request, q canonical.Request) answer {
-	// The request's own context may be ending; r is read only.
-	r = r.WithContext(ctx)
-	p, err := g.o.Sessions.Admit(ctx, r)
-	st := g.routes.Load().sites[q.Host]
-	if st == nil {
-		return denied
-	}
-	rt, near := st.find(q)
-	if rt == nil || near {
-		return denied
-	}
-	if err != nil {
-		if rt.withoutSession(err).Verdict == Unavailable {
-			return unknown
-		}
-		return denied
-	}
-	if rt.decide(p).Verdict != Admit {
-		return denied
-	}
-	return allowed
 }
 
 // webSocket reports whether r is a WebSocket handshake (RFC 6455 section 4.1).

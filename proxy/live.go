@@ -281,8 +281,11 @@ func (l *Live) sweep() {
 // Shutdown closes WebSockets with 1001 and ends event streams, in random order
 // spread over the given time so that their reconnects do not come as one wave
 // (fault 19), then waits for the remaining requests to finish; when ctx ends
-// first, they are cut. New upgrades and event streams are refused from the start.
-// Call it before or beside http.Server.Shutdown, which leaves both open.
+// first, they are cut. New upgrades and event streams are refused from the start:
+// where a load balancer needs time to see that the node is not ready, wait before
+// calling it. Until it returns, Cut works as ever, for what it has not ended yet
+// too; only afterwards may the node deregister (C8). Call it before or beside
+// http.Server.Shutdown, which leaves both kinds of streams open.
 func (l *Live) Shutdown(ctx context.Context, spread time.Duration) {
 	why := &cutError{code: closeGoingAway, text: "going away", reason: "shutdown"}
 	l.draining.Store(true)
@@ -295,19 +298,34 @@ func (l *Live) Shutdown(ctx context.Context, spread time.Duration) {
 	}
 	//nolint:gosec // spreads reconnects; nobody gains by guessing the order
 	rand.Shuffle(len(streams), func(i, j int) { streams[i], streams[j] = streams[j], streams[i] })
-	for i := range streams {
-		if spread > 0 && i > 0 {
-			select {
-			case <-time.After(spread / time.Duration(len(streams))):
-			case <-ctx.Done():
-			}
-		}
-		streams[i].cut(why)
-	}
+	spreadOut(ctx, len(streams), spread, func(i int) { streams[i].cut(why) })
 	select {
 	case <-l.whenIdle():
 	case <-ctx.Done():
 		l.end(context.WithoutCancel(ctx), l.all(), why)
+	}
+}
+
+// spreadOut calls do for 0 to n-1, evenly over a time; at once when that is zero
+// or ctx ends. By ticks: a timer for each of 20,000 would take longer than asked.
+func spreadOut(ctx context.Context, n int, over time.Duration, do func(i int)) {
+	start := time.Now()
+	tick := time.NewTicker(min(max(over/100, time.Millisecond), 50*time.Millisecond))
+	defer tick.Stop()
+	for i := 0; i < n; {
+		due := n
+		if gone := time.Since(start); gone < over && ctx.Err() == nil {
+			due = 1 + int(int64(n-1)*int64(gone)/int64(over))
+		}
+		for ; i < due; i++ {
+			do(i)
+		}
+		if i < n {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
 	}
 }
 

@@ -1,13 +1,15 @@
 package proxy
 
 import (
-	"bufio"
-	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ssogate/ssogate/internal/web"
 )
 
 // How long a client may take to take its close frame, and to answer it. Both
@@ -17,34 +19,115 @@ const (
 	closeDrainGrace = 250 * time.Millisecond
 )
 
-// tunnel is the client's side of an upgraded connection. It lets the copying of
-// httputil.ReverseProxy pass, and knows how to end it in the protocol's own
-// terms: a close frame with a code tells a page "signed out" instead of
-// "network trouble, try again at once".
+// tunnel is an upgraded connection. Two pumps carry it on after the handler has
+// returned: an idle one costs their two small stacks and buffers, not net/http's
+// and ReverseProxy's (row W03). It knows how to end in the protocol's own terms:
+// a close frame with a code tells a page "signed out" instead of "network
+// trouble, try again at once".
 type tunnel struct {
-	net.Conn
-	early *bufio.Reader // what the server had read beyond the request
+	client net.Conn
+	app    io.ReadWriteCloser // gives first what came together with the 101
+	early  []byte             // what the server had read beyond the request
+	flight *flight
+	record web.Detached
+	users  atomic.Int32 // both pumps, and end while it runs; the last one clears up
 
-	closing  atomic.Bool   // set first: from then on nothing from the client is passed on
-	drained  chan struct{} // closed when reading ended
-	finished chan struct{} // closed when end is done
-	eof      sync.Once
+	closing atomic.Bool   // set first: from then on nothing from the client is passed on
+	drained chan struct{} // closed when reading from the client ended
+	eof     sync.Once
 
 	mu          sync.Mutex // one writer at a time, and frames
 	frames      frames
-	head        headEnd
 	established bool // the 101 is out: frames may follow
 	dead        bool // no further writes
 }
 
-func newTunnel(c net.Conn, early *bufio.Reader) *tunnel {
-	return &tunnel{Conn: c, early: early, drained: make(chan struct{}), finished: make(chan struct{})}
+func newTunnel(client net.Conn, early []byte, app io.ReadWriteCloser, f *flight, record web.Detached) *tunnel {
+	t := &tunnel{client: client, app: app, early: early, flight: f, record: record, drained: make(chan struct{})}
+	t.users.Store(2)
+	return t
 }
 
-// Read first gives what arrived together with the handshake: ReverseProxy reads
-// the connection only and would lose it. While closing, what the client still
-// sends is read and dropped, so that its answer to our close frame, and not a
-// reset, is the last thing on the wire.
+// start sends the 101 and begins to pump. The caller owns nothing of it, nor of
+// its flight, any more. Call it exactly once.
+func (t *tunnel) start(head []byte) {
+	if err := t.greet(head); err != nil {
+		t.done(err)
+		t.done(err)
+		return
+	}
+	go t.up()
+	go t.down()
+}
+
+func (t *tunnel) greet(head []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dead {
+		return net.ErrClosed // cut between the decision and here
+	}
+	_, err := t.client.Write(head)
+	t.established = err == nil
+	return err
+}
+
+// up carries what the client sends to the application.
+func (t *tunnel) up() {
+	err := relay(t.app, t)
+	switch {
+	case t.closing.Load():
+		_, _ = t.Read(make([]byte, idleBuffer)) // drops the rest
+	case err == nil:
+		err = closeWrite(t.app)
+	}
+	t.done(err)
+}
+
+// down carries what the application sends to the client.
+func (t *tunnel) down() {
+	err := relay(t, t.app)
+	if err == nil {
+		err = t.closeWrite()
+	}
+	t.done(err)
+}
+
+// done is a pump's last act. A direction that ended well leaves the other one
+// open; one that broke ends both, unless end does it in its own way.
+func (t *tunnel) done(err error) {
+	if err != nil && !t.closing.Load() {
+		_ = t.client.Close()
+		_ = t.app.Close()
+	}
+	t.release()
+}
+
+func (t *tunnel) release() {
+	if t.users.Add(-1) > 0 {
+		return
+	}
+	_ = t.client.Close()
+	_ = t.app.Close()
+	t.record.End()
+	t.flight.leave()
+}
+
+// join keeps a tunnel that has not ended from being cleared up.
+func (t *tunnel) join() bool {
+	for {
+		n := t.users.Load()
+		if n == 0 {
+			return false
+		}
+		if t.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Read reads from the client, first what arrived together with the handshake.
+// While closing, what the client still sends is read and dropped, so that its
+// answer to our close frame, and not a reset, is the last thing on the wire.
 func (t *tunnel) Read(b []byte) (int, error) {
 	for {
 		n, err := t.read(b)
@@ -61,141 +144,105 @@ func (t *tunnel) Read(b []byte) (int, error) {
 }
 
 func (t *tunnel) read(b []byte) (int, error) {
-	if t.early != nil {
-		if n := t.early.Buffered(); n > 0 {
-			return t.early.Read(b[:min(len(b), n)])
-		}
-		t.early = nil
+	if len(t.early) > 0 {
+		n := copy(b, t.early)
+		t.early = t.early[n:]
+		return n, nil
 	}
-	return t.Conn.Read(b)
+	t.early = nil
+	return t.client.Read(b)
 }
 
+// Write writes to the client.
 func (t *tunnel) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.dead {
 		return 0, net.ErrClosed
 	}
-	n, err := t.Conn.Write(b)
+	n, err := t.client.Write(b)
 	t.frames.advance(b[:n])
 	return n, err
 }
 
-// CloseWrite passes the application's half-close on.
-func (t *tunnel) CloseWrite() error {
+// closeWrite passes the application's half-close on.
+func (t *tunnel) closeWrite() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dead = true
-	return closeWrite(t.Conn)
-}
-
-// Close waits for an end that is under way: closing earlier would turn the
-// close frame into a reset.
-func (t *tunnel) Close() error {
-	if t.closing.Load() {
-		<-t.finished
-		return nil
-	}
-	return t.Conn.Close()
+	return closeWrite(t.client)
 }
 
 // end closes both sides: no byte passes any more, the client gets a close frame
 // if one fits between two frames, and is reset if it does not take it in time.
 // It returns after at most both graces. Call once.
-func (t *tunnel) end(c *cutError, cancel context.CancelCauseFunc) {
-	defer close(t.finished)
+func (t *tunnel) end(c *cutError) {
+	if !t.join() {
+		return
+	}
+	defer t.release()
 	t.closing.Store(true)
-	start := time.Now() // socket deadlines are on the real clock
+	t.record.Annotate("cut", c.reason)
+	// Whatever hangs in TLS, which sets deadlines of its own, ends with the socket.
+	guard := time.AfterFunc(closeWriteGrace+closeDrainGrace, func() { sever(t.client) })
+	defer guard.Stop()
 	// Ends a write that is stuck because the client does not read; it holds mu.
-	_ = t.Conn.SetWriteDeadline(start.Add(closeWriteGrace))
+	_ = t.client.SetWriteDeadline(time.Now().Add(closeWriteGrace)) // socket deadlines are on the real clock
 	t.mu.Lock()
 	polite := t.established && !t.dead && t.frames.boundary()
 	if polite {
-		_, err := t.Conn.Write(closeFrame(c.code, c.text))
+		_, err := t.client.Write(closeFrame(c.code, c.text))
 		polite = err == nil
 	}
 	t.dead = true
 	t.mu.Unlock()
-	cancel(c) // ReverseProxy closes the application's side
-	if polite {
-		_ = closeWrite(t.Conn)
-		_ = t.Conn.SetReadDeadline(time.Now().Add(closeDrainGrace))
-		timer := time.NewTimer(closeDrainGrace)
-		defer timer.Stop()
-		select {
-		case <-t.drained:
-		case <-timer.C:
-		}
-	} else {
-		resetOnClose(t.Conn) // also discards what lies in the send buffer (C10)
+	go func() { _ = t.app.Close() }() // beside: it may hang in TLS too
+	if !polite {
+		sever(t.client)
+		return
 	}
-	_ = t.Conn.Close()
+	_ = closeWrite(t.client)
+	timer := time.NewTimer(closeDrainGrace)
+	defer timer.Stop()
+	select {
+	case <-t.drained:
+	case <-timer.C:
+	}
+	_ = socket(t.client).Close()
 }
 
-// handshake writes the 101 and notes where it ends. ReverseProxy writes it
-// beside the copying, so a close frame could otherwise come before it.
-type handshake struct{ t *tunnel }
-
-func (h handshake) Write(b []byte) (int, error) {
-	h.t.mu.Lock()
-	defer h.t.mu.Unlock()
-	if h.t.dead {
-		return 0, net.ErrClosed
-	}
-	n, err := h.t.Conn.Write(b)
-	h.t.established = h.t.established || h.t.head.seen(b[:n])
-	return n, err
+// force tears both sides down at once.
+func (t *tunnel) force() {
+	sever(t.client)
+	go func() { _ = t.app.Close() }()
 }
 
-// headEnd finds the empty line that ends a header block, across writes.
-type headEnd struct{ matched int }
-
-func (e *headEnd) seen(b []byte) bool {
-	const end = "\r\n\r\n"
-	for _, c := range b {
-		switch {
-		case c == end[e.matched]:
-			e.matched++
-		case c == '\r':
-			e.matched = 1
-		default:
-			e.matched = 0
-		}
-		if e.matched == len(end) {
-			return true
-		}
-	}
-	return false
-}
-
-func closeWrite(c net.Conn) error {
+func closeWrite(c any) error {
 	if cw, ok := c.(interface{ CloseWrite() error }); ok {
 		return cw.CloseWrite()
 	}
-	return nil
+	return errors.ErrUnsupported
+}
+
+// socket is what lies below TLS.
+func socket(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c
 }
 
 // resetOnClose makes Close send RST and drop what was not sent yet, so that a
 // peer that reads slowly does not go on receiving from the kernel's buffer.
 func resetOnClose(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
+	if l, ok := socket(c).(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0)
 	}
 }
 
-type connKey struct{}
-
-// ConnContext is for http.Server.ConnContext of the listener in front of the
-// gate. With it a cut request of a client that does not read is reset; without
-// it, its connection only gets closed, and what the kernel holds is still sent.
-func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
-}
-
-func connOf(ctx context.Context) net.Conn {
-	c, _ := ctx.Value(connKey{}).(net.Conn)
-	return c
+// sever closes at once and drops what was not sent yet. It goes past TLS, whose
+// Close waits up to five seconds for a peer that does not read.
+func sever(c net.Conn) {
+	resetOnClose(c)
+	_ = socket(c).Close()
 }

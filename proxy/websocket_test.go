@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/internal/web"
 )
 
 // echo is an application that sends back what it receives.
@@ -289,7 +290,7 @@ func TestW03ManyWebSocketsOfOneMember(t *testing.T) {
 // answer to the close frame is not a reset, and reaches nobody.
 func TestClosingTunnelDropsWhatTheClientSends(t *testing.T) {
 	server, client := net.Pipe()
-	tun := newTunnel(server, bufio.NewReader(strings.NewReader("")))
+	tun := newTunnel(server, nil, nil, nil, web.Detached{})
 	go func() {
 		_, _ = io.WriteString(client, "before")
 		tun.closing.Store(true)
@@ -297,7 +298,7 @@ func TestClosingTunnelDropsWhatTheClientSends(t *testing.T) {
 		_ = client.Close()
 	}()
 	var got strings.Builder
-	if _, err := io.Copy(&got, tun); err != nil || !strings.HasPrefix("before", got.String()) {
+	if err := relay(&got, tun); err != nil || !strings.HasPrefix("before", got.String()) {
 		t.Errorf("%q passed on, %v", got.String(), err)
 	}
 	select {

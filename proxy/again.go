@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/proxy/canonical"
+)
+
+// answer is what asking again said. The zero value is no answer.
+type answer int
+
+const (
+	unknown answer = iota
+	allowed
+	denied
+)
+
+// again is what it takes to decide anew about a running exchange.
+type again struct {
+	g *Gate
+	q canonical.Request
+	// One of them: the request itself, read only; or, where it is not to be kept
+	// for as long as a WebSocket lives, the Cookie field of it that is ours.
+	r      *http.Request
+	cookie string
+}
+
+// slim lets the request go. [Sessions] reads host and cookie, nothing else.
+func (a *again) slim() {
+	if a.r == nil {
+		return
+	}
+	var ours []string
+	for _, c := range a.r.Cookies() {
+		if a.g.o.Sessions.IsOurCookie(c.Name) {
+			ours = append(ours, c.Name+"="+c.Value)
+		}
+	}
+	a.r, a.cookie = nil, strings.Join(ours, "; ")
+}
+
+// route is where today's table sends the exchange, or nil.
+func (a *again) route() *Route {
+	st := a.g.routes.Load().sites[a.q.Host]
+	if st == nil {
+		return nil
+	}
+	rt, near := st.find(a.q)
+	if near {
+		return nil
+	}
+	return rt
+}
+
+// ask decides anew, with today's route.
+func (a *again) ask(ctx context.Context, rt *Route) answer {
+	if rt.isPublic(a.q) {
+		return allowed
+	}
+	r := a.r
+	if r == nil {
+		r = &http.Request{Host: rt.site.host, Header: http.Header{"Cookie": {a.cookie}}}
+	}
+	// The request's own context may be ending.
+	p, err := a.g.o.Sessions.Admit(ctx, r.WithContext(ctx))
+	switch {
+	case err != nil && rt.withoutSession(err).Verdict == Unavailable:
+		return unknown
+	case err != nil, rt.decide(p).Verdict != Admit:
+		return denied
+	}
+	return allowed
+}
+
+// asking is a copy of what to ask with; the flight may turn into a tunnel meanwhile.
+func (f *flight) asking() again {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.again
+}
+
+// maxAsking bounds how many questions a recheck puts at once: each may cost a
+// read of the stores.
+const maxAsking = 8
+
+// refused keeps the flights whose route now refuses their person. One question
+// is put per session and route: the route of today, which two paths that shared
+// one yesterday need not share. Where it cannot be answered, streams count as
+// refused (nothing would ever ask again), other requests may finish.
+func refused(ctx context.Context, fs []*flight) []*flight {
+	type question struct {
+		session secret.Hash
+		route   *Route
+	}
+	answers := map[question]*answer{}
+	asked := make([]*answer, len(fs))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, maxAsking)
+	for i, f := range fs {
+		a := f.asking()
+		q := question{session: f.p.Session}
+		if a.g != nil {
+			q.route = a.route()
+		}
+		if asked[i] = answers[q]; asked[i] != nil {
+			continue
+		}
+		asked[i] = new(answer)
+		answers[q] = asked[i]
+		if q.route == nil {
+			*asked[i] = denied // nothing serves it any more
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			*asked[i] = a.ask(ctx, q.route)
+		})
+	}
+	wg.Wait()
+	var out []*flight
+	for i, f := range fs {
+		if a := *asked[i]; a == denied || a == unknown && f.isStream() {
+			out = append(out, f)
+		}
+	}
+	return out
+}
