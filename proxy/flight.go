@@ -75,10 +75,15 @@ func (f *flight) cut(why *cutError) <-chan struct{} {
 		return f.gone
 	}
 	// Cancelling stops the exchange with the application. The client's side may
-	// hang in a read (upload) or write (a peer that does not read): deadlines in
-	// the past end those; of HTTP/2 they reset the stream. The lock keeps them off
-	// the next request of a kept connection.
+	// hang in a read (upload) or write (a peer that does not read), and closing it
+	// in net/http's way would hang too, and send what the kernel holds. The lock
+	// keeps this off the next request of a kept connection.
 	f.cancel(why)
+	if f.conn != nil && !f.shared {
+		sever(f.conn)
+		return f.gone
+	}
+	// HTTP/2: deadlines in the past reset the stream alone.
 	rc, past := http.NewResponseController(f.w), time.Unix(1, 0)
 	_ = rc.SetReadDeadline(past)
 	_ = rc.SetWriteDeadline(past)
@@ -101,18 +106,13 @@ func (f *flight) force() {
 }
 
 // leave ends the registration. Call exactly once, at the end of the handler or,
-// once it is a tunnel, of that. What the kernel still holds for a peer that was
-// cut off and reads slowly is dropped: nothing reaches it after the cut is
-// confirmed.
+// once it is a tunnel, of that.
 func (f *flight) leave() {
 	f.live.leave(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch {
-	case f.tunnel != nil:
+	if f.tunnel != nil {
 		f.live.metrics.tunnels.Dec()
-	case f.cause != nil && f.conn != nil && !f.shared:
-		sever(f.conn)
 	}
 	f.left = true
 	if f.gone != nil {
@@ -199,8 +199,8 @@ func (f *flight) unlink(in membership) {
 type connKey struct{}
 
 // ConnContext is for http.Server.ConnContext of the listener in front of the
-// gate. With it a cut request of a client that does not read is reset; without
-// it, its connection only gets closed, and what the kernel holds is still sent.
+// gate. With it a client that was cut off is reset; without it, its connection
+// only gets closed, and what the kernel holds is still sent.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }

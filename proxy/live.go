@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,7 @@ type Live struct {
 	total    int
 	sessions map[secret.Hash]*group
 	members  map[member.ID]*group
+	ends     ends
 	public   group         // without a session: only Shutdown concerns them
 	spare    []*group      // groups come and go with every request
 	sweeping bool          // a sweep is due
@@ -59,6 +61,10 @@ type Live struct {
 type group struct {
 	head *flight
 	n    int
+
+	end   time.Time // of a session; see ends
+	place place
+	at    int
 }
 
 // NewLive makes an empty registry. Errors: metrics of that name exist already.
@@ -97,6 +103,7 @@ func (l *Live) enter(f *flight) error {
 		if s == nil {
 			s = l.newGroup()
 			l.sessions[f.p.Session] = s
+			l.ends.add(s, f.p.Expires)
 		}
 		m := l.members[f.p.Member.ID]
 		if m == nil {
@@ -122,6 +129,7 @@ func (l *Live) leave(f *flight) {
 		f.unlink(inSession)
 		if g := l.sessions[f.p.Session]; g.n == 0 {
 			delete(l.sessions, f.p.Session)
+			l.ends.remove(g)
 			l.spare = append(l.spare, g)
 		}
 		if g := l.members[f.p.Member.ID]; g.n == 0 {
@@ -268,14 +276,14 @@ func (l *Live) sweep() {
 		return
 	}
 	var fs []*flight
-	for _, g := range l.sessions {
-		if end := g.head.p.Expires; !end.IsZero() && !now.Before(end) {
-			fs = collect(fs, g, nil)
-		}
+	for _, g := range l.ends.due(now) {
+		fs = collect(fs, g, nil)
 	}
 	l.mu.Unlock()
-	l.end(context.Background(), fs, &cutError{code: closePolicy, text: "session expired", reason: "expired"})
+	fs = slices.DeleteFunc(fs, func(f *flight) bool { return f.cutCause() != nil }) // on their way already
+	// Before ending them: a slow peer must not hold up the next one's end.
 	time.AfterFunc(l.o.Sweep, l.sweep)
+	l.end(context.Background(), fs, &cutError{code: closePolicy, text: "session expired", reason: "expired"})
 }
 
 // Shutdown closes WebSockets with 1001 and ends event streams, in random order

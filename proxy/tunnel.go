@@ -232,17 +232,13 @@ func socket(c net.Conn) net.Conn {
 	return c
 }
 
-// resetOnClose makes Close send RST and drop what was not sent yet, so that a
-// peer that reads slowly does not go on receiving from the kernel's buffer.
-func resetOnClose(c net.Conn) {
-	if l, ok := socket(c).(interface{ SetLinger(sec int) error }); ok {
+// sever closes at once with a reset and drops what was not sent yet, so that a
+// peer that reads slowly does not go on receiving from the kernel's buffer. It
+// goes past TLS, whose Close waits up to five seconds for a peer that does not read.
+func sever(c net.Conn) {
+	c = socket(c)
+	if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0)
 	}
-}
-
-// sever closes at once and drops what was not sent yet. It goes past TLS, whose
-// Close waits up to five seconds for a peer that does not read.
-func sever(c net.Conn) {
-	resetOnClose(c)
-	_ = socket(c).Close()
+	_ = c.Close()
 }

@@ -228,26 +228,6 @@ func TestW02CloseFrameStandsOnlyBetweenFrames(t *testing.T) {
 	})
 }
 
-func TestGuaranteeCutOffResetsAWebSocketThatDoesNotRead(t *testing.T) {
-	r, client, _, up := rawWebSocket(t, "")
-	_ = client.(*net.TCPConn).SetReadBuffer(4096)
-	go func() { // one endless frame, until the buffers are full
-		_, _ = up.Write([]byte{0x82, 127, 0, 0, 1, 0, 0, 0, 0, 0})
-		_, _ = io.Copy(up, zeros{})
-	}()
-	time.Sleep(50 * time.Millisecond)
-	start := time.Now()
-	r.live.Cut(context.Background(), endMember("m-ana", 4))
-	t.Logf("cut took %s", time.Since(start))
-	r.notForced()
-	if took := time.Since(start); took > time.Second || r.inFlight() != 0 {
-		t.Errorf("took %s, %d left", took, r.inFlight())
-	}
-	if _, err := io.Copy(io.Discard, client); err == nil {
-		t.Error("ended as if it were whole")
-	}
-}
-
 func TestHalfClosePassesThroughATunnel(t *testing.T) {
 	_, client, br, up := rawWebSocket(t, "")
 	_, _ = client.Write([]byte("last words"))
