@@ -8,7 +8,7 @@ ARGS ?=
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt fuzz bench screenshots
+.PHONY: help demo test build lint fmt fuzz bench websockets screenshots
 
 help: ## Say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -35,6 +35,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s) each
 
 bench: ## Measure the stores and the gate; ratios of one run mean something, times do not
 	go test -run '^$$' -bench . -benchmem ./bench/... ./proxy ./session
+
+websockets: ## Open 10,000 idle WebSockets on one gateway, revoke one member, print the memory of each
+	SSOGATE_WEBSOCKETS=10000 go test -count=1 -timeout 9m -v -run 'TestW03IdleWebSockets' ./proxy
 
 screenshots: ## Make the pictures in docs/screenshots anew, with Chromium
 	SSOGATE_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run 'TestBrowserFollows|TestBrowserThatBlocks' ./internal/gatetest

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -101,11 +102,12 @@ func must[T any](v T, err error) T {
 }
 
 // runGateway serves until its standard input ends. arg: application, directory,
-// number of members.
+// number of members, whether by TLS.
 func runGateway(arg string) {
 	var application, dir string
 	var members int
-	must(fmt.Sscan(arg, &application, &dir, &members))
+	var secure bool
+	must(fmt.Sscan(arg, &application, &dir, &members, &secure))
 	ctx := context.Background()
 	g := newGateway(ctx, application, dir)
 	go func() { _ = g.cutoff.Run(ctx) }()
@@ -113,11 +115,16 @@ func runGateway(arg string) {
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	out := json.NewEncoder(os.Stdout)
 	must(0, out.Encode(hello{Address: l.Addr().String(), Cookies: g.people(ctx, members)}))
-	// Debug, so that the access log is not written but made.
 	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
 	srv := &http.Server{
 		Handler:     web.Handler(g.gate, web.Options{Secure: true, Log: log, Metrics: must(web.NewMetrics(prometheus.NewRegistry()))}),
 		ConnContext: ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+	}
+	if secure {
+		example := httptest.NewTLSServer(nil)
+		srv.TLSConfig = &tls.Config{Certificates: example.TLS.Certificates, NextProtos: []string{"http/1.1"}}
+		example.Close()
+		l = tls.NewListener(l, srv.TLSConfig)
 	}
 	go func() { _ = srv.Serve(l) }()
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
@@ -137,7 +144,8 @@ func newGateway(ctx context.Context, application, dir string) *gateway {
 	sessions := db.Sessions(time.Now, must(sql.NewSessionMetrics(prometheus.NewRegistry())))
 	g.live = &stopwatch{Live: must(NewLive(LiveOptions{}))}
 	g.cutoff = must(session.NewCutoff(ctx, session.CutoffOptions{
-		Log: db, Registry: db, Finisher: db, Store: sessions, Streams: g.live, LeaseGrace: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: db, Registry: db, Finisher: db, Store: sessions, Streams: g.live, LeaseGrace: 10 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}))
 	g.directory = &member.Directory{Store: db, Revoker: g.cutoff}
 	g.manager = must(session.NewManager(session.ManagerOptions{
