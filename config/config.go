@@ -23,6 +23,7 @@ type Config struct {
 	Database     Database     `key:"database"`
 	Redis        Redis        `key:"redis"`
 	Session      Session      `key:"session"`
+	Node         Node         `key:"node"`
 	Providers    []Provider   `key:"providers"`
 	SCIM         SCIM         `key:"scim"`
 	Routes       []Route      `key:"routes"`
@@ -76,8 +77,14 @@ type Redis struct {
 
 // Session limits.
 type Session struct {
-	Idle     time.Duration `key:"idle"`     // default 8h
-	Absolute time.Duration `key:"absolute"` // default 24h
+	Idle      time.Duration `key:"idle"`       // default 8h
+	Absolute  time.Duration `key:"absolute"`   // default 24h
+	PerMember int           `key:"per_member"` // at once; 0, the default, is no limit
+}
+
+// Node is this process among the others of the installation.
+type Node struct {
+	Name string `key:"name"` // a label in lists and messages; default: the host name
 }
 
 // Provider declares an identity provider; it is then managed by configuration.

@@ -135,12 +135,13 @@ func TestStrictReadingAcceptsItsBenignTwins(t *testing.T) {
 require_sso: on
 insecure_plain_http: false
 trusted_proxies: ["10.0.0.0/8"]
-session: {idle: 90m, absolute: 12h}
+session: {idle: 90m, absolute: 12h, per_member: 3}
+node: {name: "gate-1"}
 limits: {header_bytes: 128KiB, upstream_dial: 1500ms}
 streams: {total: 300}
 organization: {slug: "007", name: "Zoë & Söhne"}
 `))
-	if c.RequireSSO != "on" || c.Session.Idle != 90*time.Minute || c.Limits.HeaderBytes != 128<<10 ||
+	if c.RequireSSO != "on" || c.Session.Idle != 90*time.Minute || c.Session.PerMember != 3 || c.Node.Name != "gate-1" || c.Limits.HeaderBytes != 128<<10 ||
 		c.Limits.UpstreamDial != 1500*time.Millisecond || c.Streams.Total != 300 || c.Organization.Slug != "007" || c.Organization.Name != "Zoë & Söhne" {
 		t.Errorf("read wrongly: %s", c)
 	}

@@ -93,7 +93,7 @@ func TestTemplateShowsDefaults(t *testing.T) {
 	d := Default()
 	for _, want := range []string{
 		`#private_listen: "` + d.PrivateListen + `"`, `#require_sso: "` + d.RequireSSO + `"`, `#url: "` + d.Database.URL + `"`,
-		`#idle: "8h"`, `#absolute: "24h"`, `#activation: "` + d.SCIM.Activation + `"`, `#lease_grace: "10s"`,
+		`#idle: "8h"`, `#absolute: "24h"`, `#per_member: 0`, `#activation: "` + d.SCIM.Activation + `"`, `#lease_grace: "10s"`,
 		`#per_session: 200`, `#total: 20000`, `#header_bytes: "64KiB"`, `#pending_sign_ins: 20000`,
 		`#upstream_dial: "3s"`, `#upstream_header: "60s"`, `#level: "` + d.Log.Level + `"`, `#format: "` + d.Log.Format + `"`,
 	} {

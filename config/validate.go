@@ -144,11 +144,15 @@ func (c *Config) validateOrganization(fs *faults) {
 
 func (c *Config) validateLimits(fs *faults) {
 	s := c.Session
-	fs.between("session.idle", s.Idle, time.Minute, 30*24*time.Hour)
+	// Nodes learn of each other's requests from the store, and each writes a use back
+	// at most once a minute: a shorter limit would be wrong by a quarter of itself.
+	fs.between("session.idle", s.Idle, 5*time.Minute, 30*24*time.Hour)
 	fs.between("session.absolute", s.Absolute, time.Minute, 30*24*time.Hour)
 	if s.Idle > s.Absolute {
 		fs.addf("session.idle", "make it shorter, or session.absolute longer", "%s is longer than session.absolute (%s): it would never end a session", s.Idle, s.Absolute)
 	}
+	fs.within("session.per_member", s.PerMember, 0, 1000)
+	fs.label("node.name", c.Node.Name)
 	fs.between("streams.lease_grace", c.Streams.LeaseGrace, time.Second, 5*time.Minute)
 	fs.within("streams.per_session", c.Streams.PerSession, 1, 10_000)
 	fs.within("streams.total", c.Streams.Total, 1, 1_000_000)

@@ -36,15 +36,12 @@ type Limits struct {
 
 // Manager starts, admits and ends sessions. Safe for concurrent use.
 type Manager struct {
-	store    Store
-	dir      Directory
+	Lister
 	cookies  *Cookies
 	cutoff   *Cutoff
 	limits   Limits
-	now      clock.Func
 	provider func(id string) bool
 	settings Settings
-	touches  touches
 	flights  flights
 }
 
@@ -74,9 +71,8 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 		o.Now = time.Now
 	}
 	return &Manager{
-		store: o.Store, dir: o.Directory, cookies: o.Cookies, cutoff: o.Cutoff,
-		limits: o.Limits, now: steady(o.Now, bootTime), provider: o.ProviderActive, settings: o.Settings,
-		touches: touches{m: map[secret.Hash]time.Time{}},
+		Lister:  *newLister(o.Store, o.Directory, o.Limits.Idle, steady(o.Now, bootTime)),
+		cookies: o.Cookies, cutoff: o.Cutoff, limits: o.Limits, provider: o.ProviderActive, settings: o.Settings,
 	}, nil
 }
 
@@ -299,14 +295,6 @@ func (m *Manager) End(ctx context.Context, by member.Actor, p *Principal, reason
 	})
 	if err != nil {
 		return fmt.Errorf("session: end: %w", err)
-	}
-	return nil
-}
-
-// EndAll is "sign out everywhere".
-func (m *Manager) EndAll(ctx context.Context, by member.Actor, id member.ID, reason string) error {
-	if err := m.dir.EndSessions(ctx, by, id, reason); err != nil {
-		return fmt.Errorf("session: end all: %w", err)
 	}
 	return nil
 }

@@ -78,6 +78,7 @@ func commands(a *app) []*cobra.Command {
 		newInit(a),
 		newCheck(a),
 		newSCIM(a),
+		newSessions(a),
 		newVersion(a),
 	}
 }

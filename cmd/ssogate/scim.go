@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/user"
 	"text/tabwriter"
 	"time"
 
@@ -39,18 +38,12 @@ one can be in place before the old one is revoked.`,
 
 // withTokens opens what a token command works on.
 func (a *app) withTokens(ctx context.Context, path string, do func(*config.Config, run.TokenAdmin) error) error {
-	c, err := a.loadConfig(path)
-	if err != nil {
-		return err
-	}
-	if len(c.SCIM.Connections) == 0 {
-		return errors.New("no SCIM connection is configured: add one under scim.connections")
-	}
-	t, err := run.OpenTokens(ctx, c)
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(c, t), t.Close())
+	return a.withControl(ctx, path, func(c *config.Config, control *run.Control) error {
+		if len(c.SCIM.Connections) == 0 {
+			return errors.New("no SCIM connection is configured: add one under scim.connections")
+		}
+		return do(c, control.Tokens)
+	})
 }
 
 // connection is the one meant: named, or the only one there is.
@@ -86,10 +79,7 @@ paste beside it goes to standard error.`,
 				if err != nil {
 					return err
 				}
-				n := run.NewToken{Connection: conn, Name: name, Creator: "cli"}
-				if u, err := user.Current(); err == nil {
-					n.Creator = "cli:" + u.Username
-				}
+				n := run.NewToken{Connection: conn, Name: name, Creator: operator()}
 				if expires < 0 {
 					return errors.New("--expires must lie ahead")
 				}
@@ -144,17 +134,11 @@ not listed; they live there.`,
 }
 
 func printTokens(w io.Writer, list []scim.StoredToken) {
-	stamp := func(t time.Time, none string) string {
-		if t.IsZero() {
-			return none
-		}
-		return t.UTC().Format("2006-01-02 15:04")
-	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(tw, "ID\tNAME\tCREATED\tBY\tEXPIRES\tLAST USED\tFROM")
 	for _, t := range list {
-		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, stamp(t.Created, ""), t.Creator,
-			stamp(t.Expires, "never"), stamp(t.LastUsed, "never"), t.LastAddr)
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, inert(t.Name), stamp(t.Created, ""), inert(t.Creator),
+			stamp(t.Expires, "never"), stamp(t.LastUsed, "never"), inert(t.LastAddr))
 	}
 	_ = tw.Flush()
 }
@@ -175,7 +159,7 @@ provider's connection goes on with any other token it holds.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withTokens(cmd.Context(), path, func(_ *config.Config, t run.TokenAdmin) error {
-				if err := t.Revoke(cmd.Context(), args[0]); err != nil {
+				if err := t.Revoke(cmd.Context(), operator(), args[0]); err != nil {
 					return err
 				}
 				_, _ = fmt.Fprintln(a.stdout, "revoked")

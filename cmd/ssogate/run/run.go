@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -191,10 +192,22 @@ func (s *Server) compileRoutes(context.Context) (err error) {
 func (s *Server) makeCutoff(ctx context.Context) (err error) {
 	s.cutoff, err = session.NewCutoff(ctx, session.CutoffOptions{
 		Log: s.db, Registry: s.db, Finisher: s.db, Store: s.sessions.sessions, Streams: s.live,
-		Reload: s.reload, LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
+		Reload: s.reload, Name: s.nodeName(), LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
 	})
 	s.directory = &member.Directory{Store: s.db, Revoker: s.cutoff, Now: s.now}
 	return err
+}
+
+// nodeName is what operators call this process.
+func (s *Server) nodeName() string {
+	if s.cfg.Node.Name != "" {
+		return s.cfg.Node.Name
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "unnamed" // only a label
+	}
+	return name
 }
 
 func (s *Server) makeManager(context.Context) error {
@@ -205,7 +218,7 @@ func (s *Server) makeManager(context.Context) error {
 	s.manager, err = session.NewManager(session.ManagerOptions{
 		Store: s.sessions.sessions, Directory: s.directory, Cookies: cookies, Cutoff: s.cutoff, Now: s.now,
 		Settings: heldSettings{s.settings},
-		Limits:   session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute},
+		Limits:   session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute, PerMember: s.cfg.Session.PerMember},
 		ProviderActive: func(id string) bool {
 			_, ok := s.settings.Load().Provider(id)
 			return ok
