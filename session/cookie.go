@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -33,6 +34,7 @@ const (
 // Safe for concurrent use.
 type Cookies struct {
 	ring   keyRing
+	reread reread
 	secure bool
 }
 
@@ -116,11 +118,26 @@ func (c *Cookies) read(r *http.Request, name string) (string, error) {
 }
 
 // open authenticates a cookie value and returns the token inside, and the key
-// that it was made with.
-func (c *Cookies) open(d Door, purpose, host, value string) (string, *cookieKey, error) {
+// that it was made with. When no key opens it, the keys are read again first.
+func (c *Cookies) open(ctx context.Context, d Door, purpose, host, value string) (string, *cookieKey, error) {
 	// The name given to securecookie is what it authenticates, so door and host
 	// are bound without being stored.
 	bound := c.name(d, purpose) + "|" + Host(host)
+	had := c.ring.now.Load()
+	token, k, err := c.try(bound, value)
+	if err == nil {
+		return token, k, nil
+	}
+	if err := c.lookAgain(ctx); err != nil {
+		return "", nil, fmt.Errorf("session: read cookie keys: %w", err)
+	}
+	if c.ring.now.Load() != had {
+		return c.try(bound, value)
+	}
+	return "", nil, err
+}
+
+func (c *Cookies) try(bound, value string) (string, *cookieKey, error) {
 	var errs []error
 	for _, k := range c.ring.keys() {
 		var raw []byte
@@ -190,7 +207,7 @@ func (c *Cookies) Bound(r *http.Request, d Door) (secret.Hash, bool) {
 	if err != nil {
 		return secret.Hash{}, false
 	}
-	t, _, err := c.open(d, "binding", r.Host, v)
+	t, _, err := c.open(r.Context(), d, "binding", r.Host, v)
 	if err != nil {
 		return secret.Hash{}, false
 	}

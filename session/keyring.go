@@ -1,10 +1,12 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/securecookie"
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +54,64 @@ func (r *keyRing) keys() []*cookieKey {
 		return *p
 	}
 	return nil
+}
+
+// rereadEvery bounds how often a cookie that no key opens makes a node look for
+// new keys, so that whoever sends rubbish cannot make it ask the database.
+const (
+	rereadEvery   = time.Second
+	rereadTimeout = 2 * time.Second
+)
+
+// reread is the look at the source of the keys. One at a time, so that an older
+// answer never replaces a newer one.
+type reread struct {
+	mu     sync.Mutex
+	source func(context.Context) ([][]byte, error)
+	boot   func() time.Duration
+	ended  time.Duration // the last one; 0 before the first
+	err    error
+}
+
+// Follow names the source of the keys, for [Cookies.Reload]. Call it before the
+// Cookies are in use.
+func (c *Cookies) Follow(source func(context.Context) ([][]byte, error)) {
+	c.reread.source, c.reread.boot = source, bootTime
+}
+
+// Reload reads the keys anew from the source. After an error those from before stay.
+func (c *Cookies) Reload(ctx context.Context) error {
+	c.reread.mu.Lock()
+	defer c.reread.mu.Unlock()
+	return c.reload(ctx)
+}
+
+func (c *Cookies) reload(ctx context.Context) error {
+	keys, err := c.reread.source(ctx)
+	if err == nil {
+		err = c.SetKeys(keys...)
+	}
+	c.reread.ended, c.reread.err = c.reread.boot(), err
+	return err
+}
+
+// lookAgain reads the keys anew because a cookie came that none of them opens: a
+// node that was away may have missed that one was added. Those who come while it
+// reads wait for it. The error of a read that failed counts for all until the
+// next: it cannot be known then whether the cookie is good, and it is not refused.
+func (c *Cookies) lookAgain(ctx context.Context) error {
+	if c.reread.source == nil {
+		return nil
+	}
+	c.reread.mu.Lock()
+	defer c.reread.mu.Unlock()
+	if ended := c.reread.ended; ended != 0 && c.reread.boot()-ended < rereadEvery {
+		return c.reread.err
+	}
+	// On its own: whoever began it may hang up while others wait.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rereadTimeout)
+	defer cancel()
+	return c.reload(ctx)
 }
 
 // SetKeys replaces the accepted keys; the first makes new cookies. A cookie made

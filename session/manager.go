@@ -106,7 +106,7 @@ func (m *Manager) admit(ctx context.Context, r *http.Request, d Door) (*Principa
 	if e := m.cutoff.cache.get(key); e != nil {
 		used = time.UnixMilli(e.seen.Load())
 	}
-	token, made, err := m.cookies.open(d, "session", host, value)
+	token, made, err := m.cookies.open(ctx, d, "session", host, value)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ func (m *Manager) Token(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	token, _, err := m.cookies.open(Gateway, "session", r.Host, v)
+	token, _, err := m.cookies.open(r.Context(), Gateway, "session", r.Host, v)
 	return token, err
 }
 

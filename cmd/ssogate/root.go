@@ -79,6 +79,7 @@ func commands(a *app) []*cobra.Command {
 		newCheck(a),
 		newSCIM(a),
 		newSessions(a),
+		newKeys(a),
 		newVersion(a),
 	}
 }

@@ -111,6 +111,14 @@ func (s *Sealer) Seal(plain []byte, context string) []byte {
 	return aead.Seal(nonce, nonce, plain, []byte(context))
 }
 
+// Current reports whether a value is sealed with the key that seals today. One
+// that is not and that [Sealer.Open] opens should be sealed anew before the older
+// key is given up.
+func (s *Sealer) Current(sealed []byte, context string) bool {
+	_, err := (&Sealer{aeads: s.aeads[:1]}).Open(sealed, context)
+	return err == nil
+}
+
 // Open reverses Seal, or answers [ErrOpen].
 func (s *Sealer) Open(sealed []byte, context string) ([]byte, error) {
 	for _, aead := range s.aeads {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/config"
+	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/store/sql"
@@ -30,6 +31,7 @@ import (
 type Control struct {
 	Tokens   TokenAdmin
 	Sessions SessionAdmin
+	Keys     KeyAdmin
 	close    func() error
 }
 
@@ -61,13 +63,19 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
+	sealer, err := secret.NewSealer(c.SealKeys()...)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	stores := &beside{cfg: c, db: db}
 	// Nodes find a row at their next poll, a quarter of a second at most. Embedded
 	// and alone there is no node, and the barrier returns at once.
-	dir := &member.Directory{Store: db, Revoker: session.NewPublisher(db, nil)}
+	nodes := session.NewPublisher(db, nil)
+	dir := &member.Directory{Store: db, Revoker: nodes}
 	return &Control{
 		Tokens:   storedTokens{db},
 		Sessions: storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
+		Keys:     storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
 		close:    stores.close,
 	}, nil
 }
@@ -78,6 +86,7 @@ func (s *Server) ownControl() *Control {
 	return &Control{
 		Tokens:   storedTokens{s.db},
 		Sessions: storedSessions{dir: s.directory, lister: lister, db: s.db},
+		Keys:     storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
 		close:    func() error { return nil }, // the process closes what it serves
 	}
 }
@@ -139,6 +148,7 @@ func (c *Control) handler() http.Handler {
 	mux := http.NewServeMux()
 	c.serveTokens(mux)
 	c.serveSessions(mux)
+	c.serveKeys(mux)
 	return mux
 }
 
@@ -147,6 +157,7 @@ func remoteControl(client *http.Client) *Control {
 	return &Control{
 		Tokens:   remoteTokens{client},
 		Sessions: remoteSessions{client},
+		Keys:     remoteKeys{client},
 		close:    func() error { client.CloseIdleConnections(); return nil },
 	}
 }

@@ -64,6 +64,8 @@ type Server struct {
 	live      *proxy.Live
 	cutoff    *session.Cutoff
 	directory *member.Directory
+	keys      *session.KeyRing
+	cookies   *session.Cookies
 	manager   *session.Manager
 	grants    sso.Grants // nil where nobody is asked about
 	flow      *sso.Flow
@@ -116,6 +118,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"routes", s.compileRoutes},
 		{"streams", s.makeLive},
 		{"cut-off", s.makeCutoff},
+		{"cookie keys", s.makeCookies},
 		{"sessions", s.makeManager},
 		{"identity providers", s.makeProviders},
 		{"refresh", s.makeRefresh},
@@ -210,13 +213,9 @@ func (s *Server) nodeName() string {
 	return name
 }
 
-func (s *Server) makeManager(context.Context) error {
-	cookies, err := session.NewCookies(strings.HasPrefix(s.cfg.URL, "https://"), s.cfg.CookieKeys()...)
-	if err != nil {
-		return err
-	}
+func (s *Server) makeManager(context.Context) (err error) {
 	s.manager, err = session.NewManager(session.ManagerOptions{
-		Store: s.sessions.sessions, Directory: s.directory, Cookies: cookies, Cutoff: s.cutoff, Now: s.now,
+		Store: s.sessions.sessions, Directory: s.directory, Cookies: s.cookies, Cutoff: s.cutoff, Now: s.now,
 		Settings: heldSettings{s.settings},
 		Limits:   session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute, PerMember: s.cfg.Session.PerMember},
 		ProviderActive: func(id string) bool {

@@ -105,16 +105,16 @@ func (s *Server) shutdown(ctx context.Context) {
 func (s *Server) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for { // at once too: it may have been off for long
 		for _, f := range s.sweepers {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("expired records could not be removed; tried again later", "err", err)
 			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }

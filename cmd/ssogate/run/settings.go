@@ -93,7 +93,11 @@ func (h heldSettings) Reload(_ context.Context, atLeast int64) error {
 
 // reload is what a Reload row asks for, before it is acknowledged.
 func (s *Server) reload(ctx context.Context, what string) error {
-	if what != member.ReloadSettings {
+	switch what {
+	case member.ReloadKeys:
+		return s.cookies.Reload(ctx)
+	case member.ReloadSettings:
+	default:
 		return nil
 	}
 	var version int64

@@ -43,3 +43,5 @@ CREATE TABLE cookie_keys (
 	state   TEXT NOT NULL, -- next, current, previous, retired
 	changed BIGINT NOT NULL
 );
+-- One rotation at a time, whoever starts it where.
+CREATE UNIQUE INDEX cookie_keys_one ON cookie_keys (state) WHERE state IN ('next', 'current');
