@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -28,7 +27,7 @@ func (p *Publisher) Confirm(ctx context.Context, seq int64) error {
 	ctx, cancel := context.WithTimeout(ctx, barrierWait)
 	defer cancel()
 	p.wake()
-	expel := p.boot() + expelAfter
+	expel := p.boot() // from the start: a process that has not looked before knows of nobody that he is silent
 	var behind []string
 	for {
 		nodes, err := p.read(ctx)
@@ -62,32 +61,6 @@ func (p *Publisher) Confirm(ctx context.Context, seq int64) error {
 func (c *Cutoff) Confirm(ctx context.Context, seq int64) error {
 	c.hurry()
 	return c.publisher.Confirm(ctx, seq)
-}
-
-// NodeKeys are the keys that a node has from its config file, the one it uses
-// first: what each node must know of the others before it may start (row K08).
-type NodeKeys struct{ Cookie, Seal []string }
-
-// String is how the registry keeps them.
-func (k NodeKeys) String() string {
-	return "cookie=" + strings.Join(k.Cookie, ",") + " seal=" + strings.Join(k.Seal, ",")
-}
-
-// ParseNodeKeys reads what String wrote. What it does not know it leaves out.
-func ParseNodeKeys(s string) (k NodeKeys) {
-	for part := range strings.FieldsSeq(s) {
-		use, list, _ := strings.Cut(part, "=")
-		if list == "" {
-			continue
-		}
-		switch use {
-		case "cookie":
-			k.Cookie = strings.Split(list, ",")
-		case "seal":
-			k.Seal = strings.Split(list, ",")
-		}
-	}
-	return k
 }
 
 var (

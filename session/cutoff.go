@@ -73,6 +73,7 @@ type CutoffOptions struct {
 	// not know it returns nil.
 	Reload     func(ctx context.Context, what string) error
 	Name       string        // of this node, in lists
+	Keys       NodeKeys      // of its config file
 	LeaseGrace time.Duration // streams live this long without contact to SQL
 	Logger     *slog.Logger
 	Now        clock.Func // wall clock, for jump detection
@@ -94,7 +95,7 @@ func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 		log: o.Log, registry: o.Registry, streams: o.Streams, wakes: o.Wakes, reload: o.Reload,
 		grace: o.LeaseGrace, cutWait: cutWait, logger: o.Logger,
 		lease: lease{boot: bootTime, wall: o.Now}, floors: newFloors(), cache: newCache(),
-		wake: make(chan struct{}, 1), node: Node{Name: o.Name}, begun: last, applied: last, done: map[int64]int64{}, changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), node: Node{Name: o.Name, Keys: o.Keys.String()}, begun: last, applied: last, done: map[int64]int64{}, changed: make(chan struct{}),
 	}
 	c.spawn = c.cutting.Go
 	if c.metrics, err = newCutoffMetrics(o.Metrics, c); err != nil {
@@ -113,7 +114,7 @@ func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 func (c *Cutoff) join(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout) // the lease loop must not stand still, or nobody counts the grace
 	defer cancel()
-	n := Node{ID: secret.NewToken(), Name: c.node.Name, Applied: c.Applied()}
+	n := Node{ID: secret.NewToken(), Name: c.node.Name, Keys: c.node.Keys, Applied: c.Applied()}
 	if err := c.registry.Join(ctx, n); err != nil {
 		return fmt.Errorf("session: register this node: %w", err)
 	}

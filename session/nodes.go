@@ -13,6 +13,7 @@ import (
 type Node struct {
 	ID      string    // random, never used twice
 	Name    string    // what operators call it; a label, not a key
+	Keys    string    // which keys it has, see NodeKeys
 	Applied int64     // the last row that it has acknowledged; never beyond the log's end
 	Seen    time.Time // its last call, by the primary's clock
 }

@@ -127,8 +127,8 @@ func (d *DB) Join(ctx context.Context, n session.Node) error {
 		d.nodes.join(n, d.now())
 		return nil
 	}
-	_, err := d.leases.ExecContext(ctx, `INSERT INTO nodes (id, name, applied, calls, seen)
-		SELECT $1, $2, least($3, seq), 0, `+serverClock+` FROM revocation_counter WHERE one = 1`, n.ID, n.Name, n.Applied)
+	_, err := d.leases.ExecContext(ctx, `INSERT INTO nodes (id, name, keys, applied, calls, seen)
+		SELECT $1, $2, $3, least($4, seq), 0, `+serverClock+` FROM revocation_counter WHERE one = 1`, n.ID, n.Name, n.Keys, n.Applied)
 	if err != nil {
 		return fmt.Errorf("sql: join: %w", err)
 	}
@@ -158,7 +158,7 @@ func (d *DB) Nodes(ctx context.Context) ([]session.Node, error) {
 
 // readNodes answers the registry and, for each node, how often it has called.
 func (d *DB) readNodes(ctx context.Context) (nodes []session.Node, calls []int64, err error) {
-	rows, err := d.leases.QueryContext(ctx, "SELECT id, name, applied, calls, seen FROM nodes ORDER BY id")
+	rows, err := d.leases.QueryContext(ctx, "SELECT id, name, keys, applied, calls, seen FROM nodes ORDER BY id")
 	if err != nil {
 		return nil, nil, fmt.Errorf("sql: nodes: %w", err)
 	}
@@ -166,7 +166,7 @@ func (d *DB) readNodes(ctx context.Context) (nodes []session.Node, calls []int64
 	for rows.Next() {
 		var n session.Node
 		var c, seen int64
-		if err := rows.Scan(&n.ID, &n.Name, &n.Applied, &c, &seen); err != nil {
+		if err := rows.Scan(&n.ID, &n.Name, &n.Keys, &n.Applied, &c, &seen); err != nil {
 			return nil, nil, fmt.Errorf("sql: nodes: %w", err)
 		}
 		n.Seen = at(seen)

@@ -173,7 +173,31 @@ func sealContext(v sql.Sealed) string {
 	return v.ID
 }
 
+// agree refuses to seal with a key that a node cannot open: it could not act on
+// the row that follows, and would be without a lease. With alone it also refuses
+// while a node still seals with another key.
+func (k storedKeys) agree(ctx context.Context, alone bool) error {
+	nodes, err := k.db.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	id := secret.KeyID(k.cfg.SealKeys()[0])
+	for _, n := range nodes {
+		switch theirs := session.ParseNodeKeys(n.Keys).Seal; {
+		case len(theirs) == 0:
+		case !slices.Contains(theirs, id):
+			return fmt.Errorf("node %q does not accept seal key %s: set it as secrets.seal_key_previous there first", n.Name, id)
+		case alone && theirs[0] != id:
+			return fmt.Errorf("node %q still seals with key %s: make %s its secrets.seal_key first", n.Name, theirs[0], id)
+		}
+	}
+	return nil
+}
+
 func (k storedKeys) Rotate(ctx context.Context, actor string) (string, error) {
+	if err := k.agree(ctx, false); err != nil {
+		return "", err
+	}
 	id, err := k.ring.Rotate(ctx, member.Actor{Name: actor}, k.nodes)
 	switch un, ok := errors.AsType[*session.UnconfirmedError](err); {
 	case ok:
@@ -192,6 +216,9 @@ func (k storedKeys) Reseal(ctx context.Context, r ResealKeys) (Resealed, error) 
 	out := Resealed{Key: secret.KeyID(k.cfg.SealKeys()[0])}
 	if out.Key != r.Key {
 		return Resealed{}, fmt.Errorf("the running ssogate seals with key %s, the config file says %s: restart it first", out.Key, r.Key)
+	}
+	if err := k.agree(ctx, true); err != nil {
+		return Resealed{}, err
 	}
 	values, err := k.db.SealedValues(ctx)
 	if err != nil {

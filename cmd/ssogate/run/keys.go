@@ -35,8 +35,13 @@ func (s *Server) makeCookies(ctx context.Context) error {
 		return err
 	}
 	s.cookies.Follow(s.keys.Load)
-	if used, ours := secret.KeyID(ring[0]), keyIDs(s.cfg.CookieKeys()); used != ours[0] {
+	used := secret.KeyID(ring[0])
+	configured := used == keyIDs(s.cfg.CookieKeys())[0]
+	if !configured {
 		s.log.Info("cookies are made with a key of \"ssogate keys rotate\", not with secrets.cookie_key", "key", used)
+	}
+	if err := s.cutoff.Agree(ctx, configured); err != nil {
+		return err
 	}
 	s.sweepers = append(s.sweepers, func(ctx context.Context) error {
 		ids, err := s.keys.Retire(ctx)

@@ -101,6 +101,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	defer func() {
 		if err != nil {
+			if s.cutoff != nil { // registered already: the others need not wait for it
+				err = errors.Join(err, s.leave())
+			}
 			err = errors.Join(err, s.close())
 		}
 	}()
@@ -195,7 +198,8 @@ func (s *Server) compileRoutes(context.Context) (err error) {
 func (s *Server) makeCutoff(ctx context.Context) (err error) {
 	s.cutoff, err = session.NewCutoff(ctx, session.CutoffOptions{
 		Log: s.db, Registry: s.db, Finisher: s.db, Store: s.sessions.sessions, Streams: s.live,
-		Reload: s.reload, Name: s.nodeName(), LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
+		Reload: s.reload, Name: s.nodeName(), Keys: session.NodeKeys{Cookie: keyIDs(s.cfg.CookieKeys()), Seal: keyIDs(s.cfg.SealKeys())},
+		LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
 	})
 	s.directory = &member.Directory{Store: s.db, Revoker: s.cutoff, Now: s.now}
 	return err

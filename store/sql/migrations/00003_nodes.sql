@@ -8,6 +8,7 @@
 CREATE TABLE nodes (
 	id      TEXT PRIMARY KEY,
 	name    TEXT NOT NULL,
+	keys    TEXT NOT NULL,   -- ids of the keys in its config file
 	applied BIGINT NOT NULL,
 	calls   BIGINT NOT NULL, -- raised by each call: whoever sees it stand still need not compare clocks
 	seen    BIGINT NOT NULL  -- the last call, by this server's clock; for people
