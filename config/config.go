@@ -49,8 +49,8 @@ type Organization struct {
 	Support string `key:"support"` // shown to refused people
 }
 
-// Secrets are base64 keys of 32 bytes (64 for cookie). The first is current,
-// the second still accepted.
+// Secrets are base64 keys of 32 bytes (64 for cookie). The first is current, the
+// second also accepted: the one before, or the one to come.
 type Secrets struct {
 	CookieKey             string `key:"cookie_key" secret:"yes"`
 	CookieKeyFile         string `key:"cookie_key_file"`
