@@ -113,3 +113,30 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestCurrentTellsWhatIsLeftToSealAnew(t *testing.T) {
+	older, newer := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+	before, err := NewSealer(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := NewSealer(newer, older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		why    string
+		sealed []byte
+		bound  string
+		want   bool
+	}{
+		{"sealed with the key that seals today", now.Seal([]byte("x"), "a"), "a", true},
+		{"sealed with the one before", before.Seal([]byte("x"), "a"), "a", false},
+		{"moved to another record", now.Seal([]byte("x"), "a"), "b", false},
+		{"nothing", nil, "a", false},
+	} {
+		if got := now.Current(tt.sealed, tt.bound); got != tt.want {
+			t.Errorf("%s: %v", tt.why, got)
+		}
+	}
+}
