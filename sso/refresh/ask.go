@@ -81,7 +81,7 @@ func (h *held) over(ctx context.Context) (bool, error) {
 
 // ask puts the question. Errors: *sso.RefreshError, [ErrLost], and the store's.
 func (h *held) ask(ctx context.Context) error {
-	token, err := h.Sealer.Open(h.g.Token, sealContext(h.g.Session))
+	token, err := h.Sealer.Open(h.g.Token, SealContext(h.g.Session))
 	if err != nil {
 		// The operator can still bring the key back: nothing is destroyed.
 		return &sso.RefreshError{Outcome: "sealed", Err: fmt.Errorf("sealed with another seal_key; set it as secrets.seal_key_previous: %w", err)}
@@ -100,7 +100,7 @@ func (h *held) ask(ctx context.Context) error {
 		return err
 	}
 	if next := a.Token(); next != "" {
-		if err := h.store(ctx, h.Sealer.Seal([]byte(next), sealContext(h.g.Session))); err != nil {
+		if err := h.store(ctx, h.Sealer.Seal([]byte(next), SealContext(h.g.Session))); err != nil {
 			return err
 		}
 	}

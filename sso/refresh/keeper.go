@@ -129,7 +129,7 @@ func (k *Keeper) Keep(ctx context.Context, r session.Record, who member.Identity
 	}
 	g := Grant{
 		Session: r.Hash, Member: r.Member, Epoch: r.Epoch, Seq: r.Seq, Identity: who,
-		Token: k.Sealer.Seal([]byte(token), sealContext(r.Hash)),
+		Token: k.Sealer.Seal([]byte(token), SealContext(r.Hash)),
 		Due:   k.next(every), Expires: r.Expires,
 	}
 	if err := k.Store.Put(ctx, g); err != nil {
@@ -155,9 +155,9 @@ func (k *Keeper) noToken(provider string) {
 	}
 }
 
-// sealContext ties a sealed token to its session: copied into another row it
+// SealContext ties a sealed token to its session: copied into another row it
 // does not open.
-func sealContext(h secret.Hash) string { return "refresh|" + h.String() }
+func SealContext(h secret.Hash) string { return "refresh|" + h.String() }
 
 // next is when a provider is asked again. Up to a tenth earlier, never later: the
 // people of a Monday morning must not all be asked about at one moment, and the

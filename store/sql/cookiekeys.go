@@ -140,36 +140,4 @@ func (d *DB) RetireCookieKeys(ctx context.Context, by member.Actor, config []str
 	return ids, seq, err
 }
 
-// Sealed is one value at rest, wherever it is kept.
-type Sealed struct {
-	Table, ID string // "sealed_keys" or "cookie_keys", and the key of its row
-	Value     []byte
-}
-
-// SealedValues lists everything that is sealed with the config's seal key.
-func (d *DB) SealedValues(ctx context.Context) (out []Sealed, err error) {
-	err = d.within(ctx, func(t *tx) error {
-		out, err = list(t, "sealed values", func(r scanner, s *Sealed) error { return r.Scan(&s.Table, &s.ID, &s.Value) },
-			`SELECT 'sealed_keys', name, sealed FROM sealed_keys UNION ALL
-			SELECT 'cookie_keys', id, sealed FROM cookie_keys WHERE state <> 'retired' AND length(sealed) > 0 ORDER BY 1, 2`)
-		return err
-	})
-	return out, err
-}
-
-// Reseal replaces a sealed value by the same one sealed with another key, unless
-// it has changed meanwhile; then it answers false.
-func (d *DB) Reseal(ctx context.Context, s Sealed, value []byte) (done bool, err error) {
-	statement := "UPDATE sealed_keys SET sealed = $1 WHERE name = $2 AND sealed = $3"
-	if s.Table == "cookie_keys" {
-		statement = "UPDATE cookie_keys SET sealed = $1 WHERE id = $2 AND sealed = $3"
-	}
-	err = d.update(ctx, func(q *sql.Tx) error {
-		n, err := (&tx{ctx: ctx, sql: q, now: d.now}).exec("reseal", statement, value, s.ID, s.Value)
-		done = n == 1
-		return err
-	})
-	return done, err
-}
-
 var _ session.KeyStore = (*DB)(nil)

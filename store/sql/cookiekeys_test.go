@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/sso/refresh"
 )
 
 // noNodes confirm at once and count what they were asked.
@@ -216,29 +218,40 @@ func TestSealedValuesAreSealedAnew(t *testing.T) {
 		if _, err := alone.Load(t.Context()); err == nil {
 			t.Fatal("a ring sealed with another key was read")
 		}
-		values, err := d.SealedValues(t.Context())
-		if err != nil || len(values) != 2 {
-			t.Fatalf("%d values, %v", len(values), err)
+		token := old.Sealer.Seal([]byte("a token"), refresh.SealContext(secret.Sum("one")))
+		grant := refresh.Grant{
+			Session: secret.Sum("one"), Member: "ana", Epoch: 1, Identity: member.Identity{Provider: "oidc", Issuer: "https://id.example.com", Subject: "s1"},
+			Token: token, Due: d.now().Add(time.Hour), Expires: d.now().Add(2 * time.Hour),
 		}
-		for _, v := range values {
-			bound := v.ID
-			if v.Table == "cookie_keys" {
-				bound = session.SealedAs(v.ID)
-			}
-			if both.Sealer.Current(v.Value, bound) || !old.Sealer.Current(v.Value, bound) {
+		if err := d.Grants().Put(t.Context(), grant); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]int{}
+		err := d.EachSealed(t.Context(), func(v Sealed) error {
+			seen[v.Table]++
+			if both.Sealer.Current(v.Value, v.Context) || !old.Sealer.Current(v.Value, v.Context) {
 				t.Errorf("%s: sealed with the wrong key", v.ID)
 			}
-			plain, err := both.Sealer.Open(v.Value, bound)
+			plain, err := both.Sealer.Open(v.Value, v.Context)
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
-			anew := both.Sealer.Seal(plain, bound)
-			if done, err := d.Reseal(t.Context(), v, anew); err != nil || !done {
-				t.Fatalf("%s: %v %v", v.ID, done, err)
+			if done, err := d.Reseal(t.Context(), v, both.Sealer.Seal(plain, v.Context)); err != nil || !done {
+				t.Errorf("%s: %v %v", v.ID, done, err)
 			}
-			if done, err := d.Reseal(t.Context(), v, both.Sealer.Seal([]byte("older"), bound)); err != nil || done {
+			if done, err := d.Reseal(t.Context(), v, both.Sealer.Seal([]byte("older"), v.Context)); err != nil || done {
 				t.Errorf("%s: a value that had changed was overwritten (%v)", v.ID, err)
 			}
+			return nil
+		})
+		if err != nil || seen["sealed_keys"] != 1 || seen["cookie_keys"] != 1 || seen["grants"] != 1 {
+			t.Fatalf("sealed values %v, %v", seen, err)
+		}
+		if err := d.EachSealed(t.Context(), func(v Sealed) error {
+			_, err := alone.Sealer.Open(v.Value, v.Context)
+			return err
+		}); err != nil {
+			t.Errorf("with the new key alone: %v", err)
 		}
 		if ids := ringIDs(t, alone); len(ids) != 2 {
 			t.Errorf("with the new key alone: %v", ids)
@@ -274,6 +287,35 @@ func TestEndedSessionIsFoundByItsHandle(t *testing.T) {
 			if _, err := d.EndedSession(t.Context(), member.ID(tt.member), tt.handle); !errors.Is(err, member.ErrNotFound) {
 				t.Errorf("%s: %v", tt.why, err)
 			}
+		}
+	})
+}
+
+// More values than one read takes: none is left out, none comes twice.
+func TestEverySealedValueIsVisitedOnce(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		const n = sealedBatch + 7
+		if err := d.Update(t.Context(), func(m member.Tx) error {
+			for i := range n {
+				if _, err := m.(*tx).exec("fill", "INSERT INTO sealed_keys (name, sealed) VALUES ($1, $2)", fmt.Sprintf("Key/%d-é", i), []byte{1}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]int{}
+		if err := d.EachSealed(t.Context(), func(v Sealed) error { seen[v.ID]++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for id, times := range seen {
+			if times != 1 {
+				t.Errorf("%s came %d times", id, times)
+			}
+		}
+		if len(seen) != n {
+			t.Errorf("%d of %d values came", len(seen), n)
 		}
 	})
 }

@@ -131,46 +131,43 @@ func (k storedKeys) end(s session.StoredKey) time.Time { return s.Changed.Add(k.
 
 // seals lists the seal keys with how many values need each.
 func (k storedKeys) seals(ctx context.Context) ([]KeyInfo, error) {
-	values, err := k.db.SealedValues(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []KeyInfo
-	unknown := len(values)
-	for i, key := range k.cfg.SealKeys() {
+	var each []*secret.Sealer
+	for _, key := range k.cfg.SealKeys() {
 		one, err := secret.NewSealer(key)
 		if err != nil {
 			return nil, err
 		}
-		n := 0
-		for _, v := range values {
-			if one.Current(v.Value, sealContext(v)) {
-				n++
-			}
+		each = append(each, one)
+	}
+	counts, unknown := make([]int, len(each)), 0
+	err := k.db.EachSealed(ctx, func(v sql.Sealed) error {
+		i := slices.IndexFunc(each, func(s *secret.Sealer) bool { return s.Current(v.Value, v.Context) })
+		if i < 0 {
+			unknown++
+			return nil
 		}
-		unknown -= n
-		info := KeyInfo{ID: secret.KeyID(key), Use: UseSeal, State: session.KeyCurrent, Source: "secrets.seal_key", Note: fmt.Sprintf("needed: seals %d values and what comes", n)}
+		counts[i]++
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case unknown > 0:
+		return nil, fmt.Errorf("%d sealed values open with no seal key of this config: set the one that sealed them as secrets.seal_key_previous", unknown)
+	}
+	var out []KeyInfo
+	for i, id := range keyIDs(k.cfg.SealKeys()) {
+		info := KeyInfo{ID: id, Use: UseSeal, State: session.KeyCurrent, Source: "secrets.seal_key", Note: fmt.Sprintf("needed: seals %d values and what comes", counts[i])}
 		if i > 0 {
 			info.State, info.Source = session.KeyPrevious, "secrets.seal_key_previous"
-			info.Note = fmt.Sprintf("needed: seals %d values; \"ssogate keys rotate --seal\" moves them", n)
-			if n == 0 {
+			info.Note = fmt.Sprintf("needed: seals %d values; \"ssogate keys rotate --seal\" moves them", counts[i])
+			if counts[i] == 0 {
 				info.Note = "seals nothing: remove it, unless it is the one to come"
 			}
 		}
 		out = append(out, info)
 	}
-	if unknown > 0 {
-		return nil, fmt.Errorf("%d sealed values open with no seal key of this config: set the one that sealed them as secrets.seal_key_previous", unknown)
-	}
 	return out, nil
-}
-
-// sealContext is what a value at rest is bound to.
-func sealContext(v sql.Sealed) string {
-	if v.Table == "cookie_keys" {
-		return session.SealedAs(v.ID)
-	}
-	return v.ID
 }
 
 // agree refuses to seal with a key that a node cannot open: it could not act on
@@ -220,31 +217,46 @@ func (k storedKeys) Reseal(ctx context.Context, r ResealKeys) (Resealed, error) 
 	if err := k.agree(ctx, true); err != nil {
 		return Resealed{}, err
 	}
-	values, err := k.db.SealedValues(ctx)
-	if err != nil {
-		return out, err
-	}
-	for _, v := range values {
-		if k.sealer.Current(v.Value, sealContext(v)) {
-			out.Already++
-			continue
-		}
-		plain, err := k.sealer.Open(v.Value, sealContext(v))
-		if err != nil {
-			return out, fmt.Errorf("%s of %s was sealed with another key: set that as secrets.seal_key_previous; %d values were sealed anew before it: %w", v.ID, v.Table, out.Changed, err)
-		}
-		done, err := k.db.Reseal(ctx, v, k.sealer.Seal(plain, sealContext(v)))
+	for range maxResealPasses {
+		moved, err := k.reseal(ctx, &out)
 		if err != nil {
 			return out, err
 		}
-		if !done {
-			return out, errors.New("something else changed a sealed value at the same time: run it again")
+		if moved == 0 {
+			return out, k.db.Record(ctx, audit.Event{
+				Kind: "keys.resealed", Outcome: audit.Allowed, Actor: r.Actor, Target: "key:" + out.Key,
+				Detail: map[string]string{"values": fmt.Sprint(out.Changed)},
+			})
 		}
-		out.Changed++
 	}
-	return out, k.db.Record(ctx, audit.Event{
-		Kind: "keys.resealed", Outcome: audit.Allowed, Actor: r.Actor, Target: "key:" + out.Key, Detail: map[string]string{"values": fmt.Sprint(out.Changed)},
+	return out, errors.New("other changes came in between again and again: run it again")
+}
+
+// maxResealPasses is how often everything is looked at: the last pass must find
+// nothing left, also of what changed while an earlier one was under way.
+const maxResealPasses = 5
+
+// reseal is one pass. It answers how many values were not sealed with the current key.
+func (k storedKeys) reseal(ctx context.Context, out *Resealed) (moved int, err error) {
+	already := 0
+	err = k.db.EachSealed(ctx, func(v sql.Sealed) error {
+		if k.sealer.Current(v.Value, v.Context) {
+			already++
+			return nil
+		}
+		moved++
+		plain, err := k.sealer.Open(v.Value, v.Context)
+		if err != nil {
+			return fmt.Errorf("%s of %s was sealed with another key: set that as secrets.seal_key_previous: %w", v.ID, v.Table, err)
+		}
+		done, err := k.db.Reseal(ctx, v, k.sealer.Seal(plain, v.Context))
+		if done {
+			out.Changed++
+		}
+		return err
 	})
+	out.Already = already - out.Changed
+	return moved, err
 }
 
 // remoteKeys asks the running process.
