@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 )
 
@@ -84,8 +83,8 @@ func (n *node) equip(last int64) {
 	n.c.metrics.last = new(atomic.Int64)
 	n.c.tidier = &tidier{finisher: n, store: nodeStore{n}, logger: discardLogger, late: modelMetrics.late, soon: make(chan time.Duration, 1)}
 	n.m = &Manager{
-		store: nodeStore{n}, dir: nodeDirectory{n}, cutoff: n.c, limits: Limits{Idle: time.Hour, Absolute: 2 * time.Hour},
-		now: steady(n.wall, n.boot), provider: n.provider, settings: n, touches: touches{m: map[secret.Hash]time.Time{}},
+		Lister: *newLister(nodeStore{n}, nodeDirectory{n}, time.Hour, steady(n.wall, n.boot)),
+		cutoff: n.c, limits: Limits{Idle: time.Hour, Absolute: 2 * time.Hour}, provider: n.provider, settings: n,
 	}
 }
 
