@@ -1,5 +1,6 @@
 // Package testserver starts private, real programs for tests: PostgreSQL,
-// redis-server, Chromium, and a TCP relay that breaks connections on purpose.
+// redis-server (alone, under Sentinel, as a Cluster, with TLS), Chromium, and a
+// TCP relay that breaks connections on purpose.
 //
 // It owns the processes it starts, each on a free loopback port with its data
 // in a temporary directory, and ends them with the test or the test binary,

@@ -1,14 +1,15 @@
 package testserver
 
 import (
-	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +27,9 @@ type RedisServer struct {
 	t    testing.TB
 	dir  string
 	args []string
+	// How this package itself connects; nil without TLS and without a user.
+	tls   *tls.Config
+	login *url.Userinfo
 
 	mu   sync.Mutex
 	proc *process
@@ -43,17 +47,25 @@ func Redis(t testing.TB) (url string) {
 // fails when CI=true: a missing server must never look like a passed test.
 func StartRedis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
-	bin, err := exec.LookPath("redis-server")
-	if err != nil {
-		missing(t, "redis-server")
-	}
-	s := &RedisServer{t: t, dir: t.TempDir()}
+	return startRedis(t, nil, nil, args...)
+}
+
+// startRedis is StartRedis, with TLS and nothing but TLS when files are given. A
+// login is a user that args create.
+func startRedis(t testing.TB, files *TLSFiles, login *url.Userinfo, args ...string) *RedisServer {
+	t.Helper()
+	s := &RedisServer{t: t, dir: t.TempDir(), login: login}
 	s.args = append([]string{
-		bin, "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no",
+		redisBinary(t), "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no",
 		// Syncing is left to the kernel: only a power cut would notice, and a busy
 		// disk must not stall a server whose clients give it 250 ms.
 		"--save", "", "--appendonly", "yes", "--appendfsync", "no", "--maxmemory-policy", "noeviction",
 	}, args...)
+	u := url.URL{Scheme: "redis", User: login, Path: "/0"}
+	if files != nil {
+		s.tls, u.Scheme = files.client, "rediss"
+		s.args = append(s.args, files.args()...)
+	}
 	t.Cleanup(func() { s.end(syscall.SIGKILL) })
 
 	// A port found free may be taken before redis-server binds it.
@@ -61,7 +73,8 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	for range 5 {
 		s.Addr = freeAddr(t)
 		if last = s.start(); last == nil {
-			s.URL = "redis://" + s.Addr + "/0"
+			u.Host = s.Addr
+			s.URL = u.String()
 			return s
 		}
 	}
@@ -105,13 +118,13 @@ func (s *RedisServer) start() error {
 		return fmt.Errorf("address: %w", err)
 	}
 	logFile := filepath.Join(s.dir, "log")
-	p, err := startProcess(logFile, append(append([]string(nil), s.args...), "--port", port)...)
+	p, err := startProcess(logFile, append(slices.Clone(s.args), s.listen(port)...)...)
 	if err != nil {
 		return err
 	}
 	deadline := time.Now().Add(15 * time.Second)
 	for time.Now().Before(deadline) {
-		if redisAnswers(s.Addr) {
+		if s.answers() {
 			s.proc = p
 			return nil
 		}
@@ -124,6 +137,13 @@ func (s *RedisServer) start() error {
 	}
 	p.end(syscall.SIGKILL)
 	return errors.New("does not answer PING within 15 s")
+}
+
+func (s *RedisServer) listen(port string) []string {
+	if s.tls == nil {
+		return []string{"--port", port}
+	}
+	return []string{"--port", "0", "--tls-port", port}
 }
 
 func (s *RedisServer) end(sig syscall.Signal) {
@@ -144,68 +164,20 @@ func (s *RedisServer) signal(sig syscall.Signal) {
 	}
 }
 
-// redisAnswers asks PING in RESP by hand, so that this package needs no client.
-// -LOADING (reading the append-only file) is not an answer yet.
-func redisAnswers(addr string) bool {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+// answers asks PING. -LOADING (reading the append-only file) is not an answer
+// yet; -NOAUTH is one: the server of a test about passwords.
+func (s *RedisServer) answers() bool {
+	pong, err := s.Do("PING")
+	return pong == "PONG" || err != nil && strings.HasPrefix(err.Error(), "NOAUTH")
+}
+
+func redisBinary(t testing.TB) string {
+	t.Helper()
+	bin, err := exec.LookPath("redis-server")
 	if err != nil {
-		return false
+		missing(t, "redis-server")
 	}
-	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(time.Second))
-	if _, err := c.Write([]byte("PING\r\n")); err != nil {
-		return false
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	// -NOAUTH is an answer too: the server of a test about passwords.
-	return err == nil && (strings.HasPrefix(line, "+PONG") || strings.HasPrefix(line, "-NOAUTH"))
-}
-
-// process is a child that cannot outlive the test binary.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
-}
-
-// startProcess runs args in a process group of its own, with Pdeathsig. The
-// kernel sends that signal when the THREAD that forked ends, and Go may end an
-// idle thread: so one goroutine keeps its thread for as long as the child runs.
-func startProcess(logFile string, args ...string) (*process, error) {
-	out, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("log file: %w", err)
-	}
-	p := &process{cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer func() { _ = out.Close() }()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // the exit status of a killed server tells nothing
-		}
-		close(p.done)
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start: %w", err)
-	}
-	return p, nil
-}
-
-// end signals the child and waits; a child that ignores the signal for 10 s is killed.
-func (p *process) end(sig syscall.Signal) {
-	_ = p.cmd.Process.Signal(syscall.SIGCONT) // a frozen child handles no SIGTERM
-	_ = p.cmd.Process.Signal(sig)
-	select {
-	case <-p.done:
-	case <-time.After(10 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-	}
+	return bin
 }
 
 func freeAddr(t testing.TB) string {
