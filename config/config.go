@@ -68,11 +68,16 @@ type Database struct {
 	URLFile string `key:"url_file"`
 }
 
-// Redis keeps sessions and pending sign-ins when set ("redis://" or "rediss://");
+// Redis keeps sessions and pending sign-ins when set (see [ParseRedisURL]);
 // empty keeps them in the database.
 type Redis struct {
-	URL     string `key:"url" secret:"url"`
-	URLFile string `key:"url_file"`
+	URL                  string `key:"url" secret:"url"`
+	URLFile              string `key:"url_file"`
+	Prefix               string `key:"prefix"`        // of all keys and channels, default "ssogate:"
+	CAFile               string `key:"ca_file"`       // PEM; the system's CAs when empty
+	SentinelUser         string `key:"sentinel_user"` // of the sentinels themselves
+	SentinelPassword     string `key:"sentinel_password" secret:"yes"`
+	SentinelPasswordFile string `key:"sentinel_password_file"`
 }
 
 // Session limits.

@@ -165,6 +165,31 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"redis by http", "redis.url", "not a Redis URL", func(c *Config) { c.Redis.URL = "http://localhost:6379" }},
 		{"redis without host", "redis.url", "localhost would be guessed", func(c *Config) { c.Redis.URL = "redis://" }},
 		{"redis without certificate check", "redis.url", "anyone could answer", func(c *Config) { c.Redis.URL = "rediss://h:6379?skip_verify=true" }},
+		{"redis options after #", "redis.url", "options would undo our time limits", func(c *Config) { c.Redis.URL = "redis://h:6379/0#x" }},
+		{"redis user without password", "redis.url", "Redis would take him for its default user", func(c *Config) { c.Redis.URL = "redis://u@h" }},
+		{"redis password with a slash", "redis.url", "the host would be a part of it", func(c *Config) { c.Redis.URL = "redis://u:p/w@h" }},
+		{"redis with several hosts", "redis.url", "all but one would be ignored", func(c *Config) { c.Redis.URL = "redis://a,b" }},
+		{"redis host twice", "redis.url", "a typing error that costs the spare one", func(c *Config) { c.Redis.URL = "redis+cluster://a:1,b:1,a:1" }},
+		{"redis port", "redis.url", "found out at the first dial, long after the start", func(c *Config) { c.Redis.URL = "redis://h:99999" }},
+		{"redis IPv6 without brackets", "redis.url", "where would the port begin", func(c *Config) { c.Redis.URL = "redis://::1" }},
+		{"redis with an unknown word", "redis.url", "unknown must not mean single", func(c *Config) { c.Redis.URL = "redis+ring://a,b" }},
+		{"redis with a plus", "redis.url", "unknown must not mean single", func(c *Config) { c.Redis.URL = "redis+://a" }},
+		{"sentinel without name", "redis.url", "sentinels know many masters", func(c *Config) { c.Redis.URL = "redis+sentinel://a,b" }},
+		{"sentinel with a number for a name", "redis.url", "the database would be read as", func(c *Config) { c.Redis.URL = "redis+sentinel://a,b/main/x" }},
+		{"cluster with a database", "redis.url", "a cluster has only one", func(c *Config) { c.Redis.URL = "redis+cluster://a,b/1" }},
+		{"redis prefix with a hash tag", "redis.prefix", "all keys would be in one slot", func(c *Config) {
+			c.Redis.URL, c.Redis.Prefix = "redis://h", "{a}:"
+		}},
+		{"redis prefix without redis", "redis.url", "it would do nothing", func(c *Config) { c.Redis.Prefix = "a:" }},
+		{"redis CA without TLS", "redis.ca_file", "nothing would be verified", func(c *Config) {
+			c.Redis.URL, c.Redis.CAFile = "redis://h", "/ca.pem"
+		}},
+		{"sentinel password without sentinels", "redis.sentinel_password", "it would do nothing", func(c *Config) {
+			c.Redis.URL, c.Redis.SentinelPassword = "redis://h", "correct-horse"
+		}},
+		{"sentinel user without password", "redis.sentinel_user", "he could not log in", func(c *Config) {
+			c.Redis.URL, c.Redis.SentinelUser = "redis+sentinel://h/main", "u"
+		}},
 		{"provider slug", "providers[0].id", "it stands in the ACS URL", func(c *Config) { c.Providers[0].ID = "../okta" }},
 		{"provider twice", "providers[1].id", "one ACS, two trust anchors", func(c *Config) { c.Providers[1].ID = "okta" }},
 		{"protocol unknown", "providers[0].protocol", "deny what is not known", func(c *Config) { c.Providers[0].Protocol = "SAML2" }},
@@ -284,6 +309,12 @@ func TestBenignTwinsAreAccepted(t *testing.T) {
 		}},
 		{"postgres by socket", func(c *Config) { c.Database.URL = "postgres:///ssogate?host=/var/run/postgresql" }},
 		{"redis", func(c *Config) { c.Redis.URL = "rediss://:pw@redis.internal:6380/2" }},
+		{"redis by address", func(c *Config) { c.Redis.URL = "redis://[2001:db8::1]:6379" }},
+		{"redis sentinel", func(c *Config) {
+			c.Redis.URL = "rediss+sentinel://u:p%2Fw@s1.internal,s2.internal:26380,[::1]:1/my-master/2"
+			c.Redis.CAFile, c.Redis.SentinelUser, c.Redis.SentinelPassword = "/ca.pem", "s", "correct-horse"
+		}},
+		{"redis cluster", func(c *Config) { c.Redis.URL, c.Redis.Prefix = "redis+cluster://a:7000,b:7001,c/", "sso-1:" }},
 		{"any free port", func(c *Config) { c.Listen, c.PrivateListen = "127.0.0.1:0", "127.0.0.1:0" }},
 		{"pod address", func(c *Config) { c.PrivateListen = "10.1.2.3:9090" }},
 		{"oidc join idp of one organisation", func(c *Config) { c.Providers[1].Join = "idp" }},

@@ -32,6 +32,10 @@ func readFiles(c *Config, base string) faults {
 	}
 	r.secret("database.url", &c.Database.URL, &c.Database.URLFile)
 	r.secret("redis.url", &c.Redis.URL, &c.Redis.URLFile)
+	r.secret("redis.sentinel_password", &c.Redis.SentinelPassword, &c.Redis.SentinelPasswordFile)
+	if c.Redis.CAFile != "" {
+		r.certificates("redis.ca_file", &c.Redis.CAFile)
+	}
 	for i := range c.Providers {
 		p, at := &c.Providers[i], index("providers", i)
 		r.secret(join(at, "client_secret"), &p.ClientSecret, &p.ClientSecretFile)

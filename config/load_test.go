@@ -288,7 +288,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 	c := benign()
 	c.Secrets = Secrets{CookieKey: "hunter2a", CookieKeyPrevious: "hunter2b", SealKey: "hunter2c", SealKeyPrevious: "hunter2d"}
 	c.Database.URL = "postgres://u:hunter2e@h/d?password=hunter2f"
-	c.Redis.URL = "redis://:hunter2g@h:6379"
+	c.Redis.URL, c.Redis.SentinelPassword = "redis+sentinel://:hunter2g@s1.internal:6379,s2.internal/main", "hunter2j"
 	c.Providers[1].ClientSecret = "hunter2h"
 	c.SCIM.Connections[0].Tokens[0].Token = "hunter2i"
 	var log strings.Builder
@@ -310,7 +310,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 	if i := strings.Index(all, "hunter2"); i >= 0 {
 		t.Fatalf("U05: a secret was printed: ...%s", all[max(0, i-60):i+8])
 	}
-	for _, want := range []string{"sso.example.com", redacted, "app.example.com"} {
+	for _, want := range []string{"sso.example.com", redacted, "app.example.com", "redis+sentinel://s1.internal:6379,s2.internal/main"} {
 		if !strings.Contains(c.String(), want) {
 			t.Errorf("the redacted form lacks %s: %s", want, c)
 		}

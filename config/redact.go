@@ -63,6 +63,10 @@ func showURL(s string) string {
 	if strings.HasPrefix(s, "sqlite:") || s == "" {
 		return s
 	}
+	if _, problem, _ := ParseRedisURL(s); problem == "" {
+		scheme, rest, _ := strings.Cut(s, "://")
+		return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:] // hosts may be many
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {
 		return redacted

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -16,13 +15,40 @@ func (c *Config) validateStores(fs *faults) {
 	} else if c.Database.URL != "" {
 		fs.add("database.url_file", "given twice, as database.url and as a file", "keep one of the two")
 	}
-	if c.Redis.URL != "" {
-		if c.Redis.URLFile != "" {
-			fs.add("redis.url_file", "given twice, as redis.url and as a file", "keep one of the two")
+	c.Redis.validate(fs)
+}
+
+func (r *Redis) validate(fs *faults) {
+	if strings.Trim(r.Prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:._-") != "" || len(r.Prefix) > 64 {
+		// Braces would change where a cluster keeps a key.
+		fs.add("redis.prefix", "holds odd characters", "use up to 64 letters, digits and :._-")
+	}
+	if r.SentinelPassword != "" && r.SentinelPasswordFile != "" {
+		fs.add("redis.sentinel_password_file", "given twice, as redis.sentinel_password and as a file", "keep one of the two")
+	}
+	if r.URL == "" {
+		if r.URLFile == "" && *r != (Redis{}) {
+			fs.add("redis.url", "is not set, but other keys of redis are", "set it, or remove them")
 		}
-		if problem, fix := redisURL(c.Redis.URL); problem != "" {
-			fs.add("redis.url", problem, fix)
-		}
+		return
+	}
+	if r.URLFile != "" {
+		fs.add("redis.url_file", "given twice, as redis.url and as a file", "keep one of the two")
+	}
+	a, problem, fix := ParseRedisURL(r.URL)
+	if problem != "" {
+		fs.add("redis.url", problem, fix)
+		return
+	}
+	sentinels := r.SentinelPassword != "" || r.SentinelPasswordFile != ""
+	if r.CAFile != "" && !a.TLS {
+		fs.add("redis.ca_file", "redis.url is not rediss: nothing would be verified", "write rediss in redis.url")
+	}
+	if a.Kind != RedisSentinel && (sentinels || r.SentinelUser != "") {
+		fs.add("redis.sentinel_password", "redis.url names no sentinels", "remove it, or write redis+sentinel in redis.url")
+	}
+	if r.SentinelUser != "" && !sentinels {
+		fs.add("redis.sentinel_user", "has no password", "set redis.sentinel_password")
 	}
 }
 
@@ -62,36 +88,6 @@ func databaseURL(s string) (problem, fix string) {
 		return "names no host", databaseForm
 	case name == "" && params.Get("dbname") == "" && params.Get("database") == "":
 		return "names no database", databaseForm
-	}
-	return "", ""
-}
-
-const redisForm = `write "redis://host:6379/0", or "rediss://..." for TLS`
-
-func redisURL(s string) (problem, fix string) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return "is not a URL (percent-encode odd characters of the password)", redisForm
-	case u.Scheme != "redis" && u.Scheme != "rediss":
-		return "does not start with redis:// or rediss://", redisForm
-	case u.Hostname() == "":
-		return "names no host", redisForm
-	case u.Fragment != "":
-		return "carries a fragment (percent-encode # in the password)", redisForm
-	}
-	if p := strings.Trim(u.Path, "/"); p != "" {
-		if n, ok := decimal(p); !ok || n < 0 || n > 1<<16 {
-			return "has a path that is not a database number", redisForm
-		}
-	}
-	if u.Port() != "" {
-		if _, ok := port(u.Port()); !ok {
-			return "has no usable port", redisForm
-		}
-	}
-	if slices.Contains([]string{"true", "1"}, u.Query().Get("skip_verify")) {
-		return "skips the check of the server's certificate", "remove skip_verify and install the CA certificate"
 	}
 	return "", ""
 }

@@ -9,60 +9,100 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/ssogate/ssogate/config"
 )
 
 const (
-	// breakAfter consecutive failures the server counts as down: one lost
-	// packet must not turn into a minute of 503.
-	breakAfter = 3
-	// probeEvery is how often a call is let through while it is down. The others
-	// fail at once: thousands of requests waiting 250 ms each would take the
-	// gateway down with Redis (threats, fault 2).
-	probeEvery = 100 * time.Millisecond
 	// suspectEvery bounds the extra work that a broken record can cause.
 	suspectEvery = time.Second
+	// retryPause is what a server that is not the master yet is given.
+	retryPause = 20 * time.Millisecond
 )
 
 // errDown answers calls that were not even tried.
 var errDown = errors.New("server is down; next attempt shortly")
 
-// call runs fn under the time limit of one call, unless the server is known to
-// be down. fn may run twice and only talks to Redis; what its answer means is
-// decided by the caller afterwards.
-func (d *DB) call(ctx context.Context, op string, fn func(context.Context, goredis.UniversalClient) error) error {
-	if !d.health.allow(time.Now()) {
-		d.metrics.observe(op, "held_back", 0)
-		return fmt.Errorf("redis: %s: %w", op, errDown)
-	}
-	return d.try(ctx, op, fn)
-}
+// doFunc only talks to Redis, and may run twice; what its answer means is
+// decided afterwards.
+type doFunc func(context.Context, goredis.UniversalClient) error
 
-// try is call without the circuit breaker.
-func (d *DB) try(ctx context.Context, op string, fn func(context.Context, goredis.UniversalClient) error) error {
+// call runs fn under the time limit of one call, unless the server that has key
+// is known to be down.
+func (d *DB) call(ctx context.Context, op, key string, fn doFunc) error {
 	limited, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	start := time.Now()
-	c := d.client.Load()
-	err := fn(limited, c)
-	if goredis.IsReadOnlyError(err) {
-		// A demoted primary refused: nothing was done, and the library has dropped
-		// that connection. The next one leads to the new primary (fault 3).
-		d.metrics.failover()
-		err = fn(limited, c)
+	addr, err := d.locate(ctx, limited, d.client.Load(), op, key)
+	if err != nil {
+		return err
 	}
-	switch state := judge(ctx, err); state {
-	case serverUp:
-		d.metrics.observe(op, outcome(err), time.Since(start))
-		d.changed(d.health.succeeded(), slog.LevelInfo, "redis is up again", nil)
-	case serverDown:
-		d.metrics.observe(op, outcome(err), time.Since(start))
-		weight := 1
-		if op == "ping" {
-			weight = breakAfter // asked on purpose, and by nobody's session
+	return d.guarded(ctx, limited, addr, op, fn)
+}
+
+func (d *DB) guarded(ctx, limited context.Context, addr, op string, fn doFunc) error {
+	h, err := d.allowed(op, addr)
+	if err != nil {
+		return err
+	}
+	return d.try(ctx, limited, h, op, fn)
+}
+
+// each is call on many keys at once. fn is given the places of the keys that one
+// server has, and runs for all servers at the same time: one that is dead costs
+// the others nothing. Errors are joined.
+func (d *DB) each(ctx context.Context, op string, keys []string, fn func(ctx context.Context, c goredis.UniversalClient, at []int) error) error {
+	limited, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	c := d.client.Load()
+	groups := map[string][]int{}
+	for i, k := range keys {
+		addr, err := d.locate(ctx, limited, c, op, k)
+		if err != nil {
+			return err // nothing is known about any of them
 		}
-		d.changed(d.health.failed(time.Now(), weight), slog.LevelError, "redis is down", err)
+		groups[addr] = append(groups[addr], i)
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var errs []error
+	for addr, at := range groups {
+		wg.Go(func() {
+			err := d.guarded(ctx, limited, addr, op, func(ctx context.Context, c goredis.UniversalClient) error { return fn(ctx, c, at) })
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// try is call without the circuit breaker, which only learns.
+func (d *DB) try(ctx, limited context.Context, h *health, op string, fn doFunc) error {
+	start := time.Now()
+	err := fn(limited, d.client.Load())
+	if again, pause := elsewhere(err); again {
+		// The server refused and did nothing: once more, at the new master (fault 3).
+		d.metrics.failover()
+		if d.address.Kind != config.RedisCluster && !pause {
+			d.renew() // the other connections lead there too
+		}
+		if pause {
+			select {
+			case <-time.After(retryPause):
+			case <-limited.Done():
+			}
+		}
+		if limited.Err() == nil {
+			err = fn(limited, d.client.Load())
+		}
+	}
+	took := time.Since(start)
+	switch d.learn(ctx, h, err, weight(op)) {
 	case serverUnknown:
-		d.metrics.observe(op, "given_up", time.Since(start))
+		d.metrics.observe(op, "given_up", took)
+	case serverUp, serverDown:
+		d.metrics.observe(op, outcome(err), took)
 	}
 	if err != nil {
 		return fmt.Errorf("redis: %s: %w", op, err)
@@ -70,18 +110,29 @@ func (d *DB) try(ctx context.Context, op string, fn func(context.Context, goredi
 	return nil
 }
 
-// changed reports a change between up and down: the only line this package logs
-// about a server, however many calls fail.
-func (d *DB) changed(changed bool, level slog.Level, message string, err error) {
-	if !changed {
-		return
+func weight(op string) int {
+	if op == "ping" {
+		return breakAfter // asked on purpose, and by nobody's session
 	}
-	d.metrics.setUp(err == nil)
-	if err != nil {
-		d.log.Log(context.Background(), level, message, "error", err)
-		return
+	return 1
+}
+
+// learn notes what an answer says about the server.
+func (d *DB) learn(ctx context.Context, h *health, err error, weight int) serverState {
+	state := judge(ctx, err)
+	switch state {
+	case serverUp:
+		d.changed(h, h.succeeded(), slog.LevelInfo, "redis is up again", nil)
+	case serverDown:
+		d.changed(h, h.failed(time.Now(), weight), slog.LevelError, "redis is down", err)
+		if d.address.Kind == config.RedisSentinel && h.isDown() {
+			// The library keeps asking the sentinel it once chose; one that is silent
+			// would keep us from ever learning of the new master. A new client asks all.
+			d.renew()
+		}
+	case serverUnknown:
 	}
-	d.log.Log(context.Background(), level, message)
+	return state
 }
 
 type serverState int
@@ -109,6 +160,24 @@ func judge(caller context.Context, err error) serverState {
 	}
 }
 
+// elsewhere reports a refusal that another server, or the same one in a moment,
+// would not have given. In each case nothing was done. A lost answer is none of
+// them: what was asked may have been done (a second Take would find nothing, a
+// second Once its own mark).
+func elsewhere(err error) (again, pause bool) {
+	switch {
+	case err == nil:
+		return false, false
+	case goredis.IsReadOnlyError(err), errors.Is(err, errReplica):
+		return true, false
+	case goredis.IsLoadingError(err), goredis.IsMasterDownError(err), goredis.IsClusterDownError(err), goredis.IsTryAgainError(err):
+		return true, true
+	}
+	_, moved := goredis.IsMovedError(err)
+	_, ask := goredis.IsAskError(err)
+	return moved || ask, true
+}
+
 func outcome(err error) string {
 	switch {
 	case err == nil:
@@ -120,51 +189,6 @@ func outcome(err error) string {
 	default:
 		return "error"
 	}
-}
-
-// health is the circuit breaker. Its clock is the real one: it is about sockets.
-type health struct {
-	mu    sync.Mutex
-	fails int
-	known bool // up or down was reported once
-	down  bool
-	probe time.Time // the next call let through while down
-}
-
-func (h *health) allow(now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.down {
-		return true
-	}
-	if now.Before(h.probe) {
-		return false
-	}
-	h.probe = now.Add(probeEvery)
-	return true
-}
-
-// succeeded reports whether the server was down, or never seen, until now.
-func (h *health) succeeded() (changed bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	changed = h.down || !h.known
-	h.fails, h.down, h.known = 0, false, true
-	return changed
-}
-
-// failed reports whether the server counts as down from now on.
-func (h *health) failed(now time.Time, weight int) (changed bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.fails += weight
-	if h.fails < breakAfter {
-		return false
-	}
-	h.probe = now.Add(probeEvery) // counted from the answer: a probe itself may take longer
-	changed = !h.down
-	h.down, h.known = true, true
-	return changed
 }
 
 // mismatch counts an answer that belongs to another record, and finds out whose
@@ -187,7 +211,8 @@ func (d *DB) mismatch(ctx context.Context, what string, again func(context.Conte
 		d.log.Error("redis record does not belong to its id", "record", what)
 		return
 	}
-	old := d.client.Swap(fresh)
-	_ = old.Close() // calls in flight there fail, as they should
+	if old := d.replace(fresh); old != nil {
+		_ = old.Close() // calls in flight there fail, as they should
+	}
 	d.log.Error("redis answers arrived out of order; all connections were replaced", "record", what)
 }

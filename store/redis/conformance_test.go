@@ -1,6 +1,8 @@
 package redis_test
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,28 +32,54 @@ func open(t *testing.T, o redis.Options) *redis.DB {
 	return d
 }
 
-// servers runs f on both kinds of server. url answers that of an empty one.
-func servers(t *testing.T, f func(t *testing.T, url func(t *testing.T) string)) {
+// servers runs f on every kind of server. place answers options for a part of it
+// that is empty.
+func servers(t *testing.T, f func(t *testing.T, place func(t *testing.T) redis.Options)) {
 	t.Run("miniredis", func(t *testing.T) {
-		f(t, func(t *testing.T) string { return "redis://" + miniredis.RunT(t).Addr() })
+		f(t, func(t *testing.T) redis.Options {
+			return redis.Options{URL: "redis://" + miniredis.RunT(t).Addr(), Timeout: patient}
+		})
 	})
-	t.Run("redis-server", func(t *testing.T) {
-		f(t, func(t *testing.T) string { return testserver.Redis(t) })
-	})
+	for name, start := range topologies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has servers of its own
+			f(t, places(start(t)))
+		})
+	}
+}
+
+// topologies start real servers and answer their URL.
+var topologies = map[string]func(t *testing.T) string{
+	"redis-server": func(t *testing.T) string { return testserver.Redis(t) },
+	"sentinel":     func(t *testing.T) string { return testserver.StartSentinel(t).URL },
+	"cluster":      func(t *testing.T) string { return testserver.StartCluster(t, false).URL },
+}
+
+// places answers parts of one server, each with a prefix of its own: starting a
+// cluster for each would take minutes.
+func places(url string) func(t *testing.T) redis.Options {
+	var n atomic.Int64
+	return func(*testing.T) redis.Options {
+		return redis.Options{URL: url, Prefix: fmt.Sprintf("t%d:", n.Add(1)), Timeout: patient}
+	}
 }
 
 func TestSessions(t *testing.T) {
-	servers(t, func(t *testing.T, url func(*testing.T) string) {
+	servers(t, func(t *testing.T, place func(*testing.T) redis.Options) {
 		sessiontest.Store(t, func(t *testing.T, now clock.Func) session.Store {
-			return open(t, redis.Options{URL: url(t), Now: now, Timeout: patient}).Sessions()
+			o := place(t)
+			o.Now = now
+			return open(t, o).Sessions()
 		})
 	})
 }
 
 func TestPending(t *testing.T) {
-	servers(t, func(t *testing.T, url func(*testing.T) string) {
+	servers(t, func(t *testing.T, place func(*testing.T) redis.Options) {
 		ssotest.Pending(t, func(t *testing.T, now clock.Func) sso.Pending {
-			return open(t, redis.Options{URL: url(t), Now: now, Timeout: patient, Budget: ssotest.PendingBudget}).Pending()
+			o := place(t)
+			o.Now, o.Budget = now, ssotest.PendingBudget
+			return open(t, o).Pending()
 		})
 	})
 }

@@ -83,7 +83,11 @@ func (w *watched) metric(name string) float64 {
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return value(f.GetMetric()[0])
+			sum := 0.0
+			for _, m := range f.GetMetric() {
+				sum += value(m)
+			}
+			return sum
 		}
 	}
 	w.t.Fatalf("no metric %s", name)

@@ -1,8 +1,10 @@
 package redis
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -52,21 +54,27 @@ func FuzzSessionRecord(f *testing.F) {
 // FuzzURL: no error ever quotes the password (L01), and an accepted URL never
 // loosens the limits.
 func FuzzURL(f *testing.F) {
-	for _, s := range []string{"redis://u:hunter2hunter2@h:6379/1", "rediss://:hunter2hunter2@[::1]/", "redis://h?max_retries=9", "redis:///", "://", "redis://u:%@h"} {
+	for _, s := range []string{
+		"redis://u:hunter2hunter2@h:6379/1", "rediss://:hunter2hunter2@[::1]/", "redis://h?max_retries=9", "redis:///", "://", "redis://u:%@h",
+		"redis+sentinel://u:hunter2hunter2@a:1,b:2/main/3", "rediss+cluster://:hunter2hunter2@a,b,c", "redis+cluster://a/1", "redis+sentinel://a",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		o, err := parseURL(s, time.Second)
+		a, o, err := clientOptions(Options{URL: s}, time.Second)
 		if err != nil {
 			if strings.Contains(err.Error(), "hunter2hunter2") {
 				t.Errorf("L01: the error quotes the password: %v", err)
 			}
 			return
 		}
-		if o.MaxRetries != -1 || o.DialTimeout != time.Second || !o.ContextTimeoutEnabled || len(o.Addrs) != 1 {
+		if strings.Contains(fmt.Sprintf("%v %+v %#v", a, a, a), "hunter2hunter2") && !strings.Contains(a.User+strings.Join(a.Hosts, "")+a.Master, "hunter2hunter2") {
+			t.Errorf("L01: the parsed address prints the password: %v", a)
+		}
+		if o.MaxRetries != -1 || o.DialTimeout != time.Second || !o.ContextTimeoutEnabled || len(o.Addrs) == 0 || o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
 			t.Errorf("%q changed the limits: %+v", s, o)
 		}
-		if o.TLSConfig != nil && o.TLSConfig.InsecureSkipVerify {
+		if o.TLSConfig != nil && (o.TLSConfig.InsecureSkipVerify || o.TLSConfig.MinVersion < tls.VersionTLS12) {
 			t.Errorf("%q switched the check of the certificate off", s)
 		}
 	})

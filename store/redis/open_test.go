@@ -76,7 +76,7 @@ func TestOpenRefusesURLsWithoutQuotingThem(t *testing.T) {
 	for _, u := range []string{
 		"", "redis", "redis:", "redis://", "http://u:hunter2@h:1", "redis://u:hunter2@h:99999999/0", "redis://u:hun/ter2@h:1",
 		"redis://u:hunter2@h:1/x", "redis://u:hunter2@h:1/0/1", "redis://u:hunter2@h:1?max_retries=9", "rediss://u:hunter2@h:1?skip_verify=true",
-		"redis://u:hunter2@h:1#f", "redis://u:hunter2%zz@h:1", "unix:///tmp/hunter2", "redis+cluster://u:hunter2@h:1", "redis://u:hunter2@h:1\x7f",
+		"redis://u:hunter2@h:1#f", "redis://u:hunter2%zz@h:1", "unix:///tmp/hunter2", "redis+ring://u:hunter2@h:1", "redis://u:hunter2@h:1\x7f",
 	} {
 		d, _, err := redis.Open(t.Context(), redis.Options{URL: u})
 		if err == nil {

@@ -48,8 +48,9 @@ func (p *Pending) write(ctx context.Context, op string, k sso.Key, value []byte,
 	records, bytes := k.Kind.Budget(p.db.budget)
 	id := pendingID(k)
 	var answer []any
-	err := p.db.call(ctx, op, func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		answer, err = p.db.scripts.put.Run(ctx, c, p.db.pendingKeys(k), id, value, len(value),
+	keys := p.db.pendingKeys(k)
+	err := p.db.call(ctx, op, keys[0], func(ctx context.Context, c goredis.UniversalClient) (err error) {
+		answer, err = run(ctx, c, scriptPut, keys, id, value, len(value),
 			until.UnixMilli(), now.UnixMilli(), until.Sub(now).Milliseconds(), records, bytes, once).Slice()
 		return err
 	})
@@ -78,7 +79,7 @@ func (p *Pending) Get(ctx context.Context, k sso.Key) ([]byte, error) {
 		return nil, err
 	}
 	var fields []any
-	err := p.db.call(ctx, "pending_get", func(ctx context.Context, c goredis.UniversalClient) (err error) {
+	err := p.db.call(ctx, "pending_get", p.db.pendingKeys(k)[0], func(ctx context.Context, c goredis.UniversalClient) (err error) {
 		fields, err = p.read(ctx, c, k).Result()
 		return err
 	})
@@ -127,8 +128,8 @@ func (p *Pending) Take(ctx context.Context, keys ...sso.Key) ([][]byte, error) {
 		args = append(args, pendingID(k))
 	}
 	var answer []any
-	err := p.db.call(ctx, "pending_take", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		answer, err = p.db.scripts.take.Run(ctx, c, names, args...).Slice()
+	err := p.db.call(ctx, "pending_take", names[0], func(ctx context.Context, c goredis.UniversalClient) (err error) {
+		answer, err = run(ctx, c, scriptTake, names, args...).Slice()
 		return err
 	})
 	if err != nil {

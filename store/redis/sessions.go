@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"time"
@@ -52,7 +53,8 @@ func (d *DB) memberKey(id member.ID) string {
 	return d.prefix + "m:{" + strconv.QuoteToASCII(string(id)) + "}"
 }
 
-// Create implements session.Store.
+// Create implements session.Store. [ErrDirectory] on a Redis that is somebody
+// else's (see [DB.Claim]).
 func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 	if err := r.Check(); err != nil {
 		return fmt.Errorf("redis: create session: %w", err)
@@ -67,19 +69,22 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 	if err != nil {
 		return fmt.Errorf("redis: create session: %w", err)
 	}
+	if err := s.db.owned(ctx); err != nil {
+		return err
+	}
 	// The index first: a crash in between leaves an entry without a record, which
 	// everybody expects. A record without an entry would escape DeleteMember.
-	err = s.db.call(ctx, "session_index", func(ctx context.Context, c goredis.UniversalClient) error {
-		return s.db.scripts.index.Run(ctx, c, []string{s.db.memberKey(r.Member)},
-			r.Hash.String(), r.Expires.UnixMilli(), now.UnixMilli(), life).Err()
+	key := s.db.memberKey(r.Member)
+	err = s.db.call(ctx, "session_index", key, func(ctx context.Context, c goredis.UniversalClient) error {
+		return run(ctx, c, scriptIndex, []string{key}, r.Hash.String(), r.Expires.UnixMilli(), now.UnixMilli(), life).Err()
 	})
 	if err != nil {
 		return err
 	}
 	var created int
-	err = s.db.call(ctx, "session_create", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		created, err = s.db.scripts.create.Run(ctx, c, []string{s.db.sessionKey(r.Hash)},
-			d, string(r.Member), r.Epoch, r.LastSeen.UnixMilli(), life).Int()
+	key = s.db.sessionKey(r.Hash)
+	err = s.db.call(ctx, "session_create", key, func(ctx context.Context, c goredis.UniversalClient) (err error) {
+		created, err = run(ctx, c, scriptCreate, []string{key}, d, string(r.Member), r.Epoch, r.LastSeen.UnixMilli(), life).Int()
 		return err
 	})
 	if err != nil {
@@ -94,7 +99,7 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 // Get implements session.Store.
 func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
 	var fields []any
-	err := s.db.call(ctx, "session_get", func(ctx context.Context, c goredis.UniversalClient) (err error) {
+	err := s.db.call(ctx, "session_get", s.db.sessionKey(h), func(ctx context.Context, c goredis.UniversalClient) (err error) {
 		fields, err = s.fetch(ctx, c, h).Result()
 		return err
 	})
@@ -159,23 +164,29 @@ func text(v any) string {
 	return s
 }
 
-// Touch implements session.Store.
+// Touch implements session.Store. A batch of 250 that cannot be written does not
+// stop the others, nor does a dead server of a cluster.
 func (s *Sessions) Touch(ctx context.Context, uses []session.Use) error {
-	for _, u := range uses {
-		if err := s.db.call(ctx, "session_touch", func(ctx context.Context, c goredis.UniversalClient) error {
-			return s.db.scripts.touch.Run(ctx, c, []string{s.db.sessionKey(u.Hash)}, u.Seen.UnixMilli()).Err()
-		}); err != nil {
-			return err
+	var errs []error
+	for part := range slices.Chunk(uses, batch) {
+		keys := make([]string, len(part))
+		for i, u := range part {
+			keys[i] = s.db.sessionKey(u.Hash)
 		}
+		_, err := s.db.runEach(ctx, "session_touch", scriptTouch, keys, func(i int) []any {
+			return []any{part[i].Seen.UnixMilli()}
+		})
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Delete implements session.Store.
 func (s *Sessions) Delete(ctx context.Context, h secret.Hash) error {
 	var owner string
-	err := s.db.call(ctx, "session_delete", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		owner, err = s.db.scripts.delete.Run(ctx, c, []string{s.db.sessionKey(h)}).Text()
+	key := s.db.sessionKey(h)
+	err := s.db.call(ctx, "session_delete", key, func(ctx context.Context, c goredis.UniversalClient) (err error) {
+		owner, err = run(ctx, c, scriptDelete, []string{key}).Text()
 		return err
 	})
 	if err != nil || owner == "" {
@@ -193,8 +204,9 @@ func (s *Sessions) forget(ctx context.Context, id member.ID, hashes []string) er
 	for i, h := range hashes {
 		args[i] = h
 	}
-	return s.db.call(ctx, "session_forget", func(ctx context.Context, c goredis.UniversalClient) error {
-		return c.ZRem(ctx, s.db.memberKey(id), args...).Err()
+	key := s.db.memberKey(id)
+	return s.db.call(ctx, "session_forget", key, func(ctx context.Context, c goredis.UniversalClient) error {
+		return c.ZRem(ctx, key, args...).Err()
 	})
 }
 
@@ -218,8 +230,9 @@ func (s *Sessions) deletePass(ctx context.Context, id member.ID, below int64) (i
 	var cursor uint64
 	for {
 		var page []string // session, score, session, score, ...
-		err := s.db.call(ctx, "session_scan", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-			page, cursor, err = c.ZScan(ctx, s.db.memberKey(id), cursor, "", batch).Result()
+		key := s.db.memberKey(id)
+		err := s.db.call(ctx, "session_scan", key, func(ctx context.Context, c goredis.UniversalClient) (err error) {
+			page, cursor, err = c.ZScan(ctx, key, cursor, "", batch).Result()
 			return err
 		})
 		if err != nil {
@@ -254,17 +267,12 @@ func (s *Sessions) deleteBatch(ctx context.Context, id member.ID, below int64, p
 		}
 		hashes = append(hashes, h)
 	}
-	var verdicts []*goredis.Cmd
-	err := s.db.call(ctx, "session_delete_member", func(ctx context.Context, c goredis.UniversalClient) error {
-		verdicts = verdicts[:0]
-		_, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			for _, h := range hashes {
-				// Eval and not EvalSha: a pipeline cannot fall back halfway.
-				verdicts = append(verdicts, s.db.scripts.deleteBelow.Eval(ctx, p, []string{s.db.sessionKey(h)}, string(id), below))
-			}
-			return nil
-		})
-		return err
+	keys := make([]string, len(hashes))
+	for i, h := range hashes {
+		keys[i] = s.db.sessionKey(h)
+	}
+	verdicts, err := s.db.runEach(ctx, "session_delete_member", scriptDeleteBelow, keys, func(int) []any {
+		return []any{string(id), below}
 	})
 	deleted := 0
 	for i, v := range verdicts {
@@ -281,18 +289,16 @@ func (s *Sessions) deleteBatch(ctx context.Context, id member.ID, below int64, p
 		// Absent records stay in the index until their end: they may belong to a
 		// sign-in that is just between its two steps.
 	}
-	if err != nil {
-		return deleted, err
-	}
-	return deleted, s.forget(ctx, id, gone)
+	return deleted, errors.Join(err, s.forget(ctx, id, gone))
 }
 
 // List implements session.Store: at most the 1000 sessions that end last.
 // Records that are not what their id says are left out and counted.
 func (s *Sessions) List(ctx context.Context, id member.ID) ([]session.Record, error) {
 	var names []string
-	err := s.db.call(ctx, "session_list", func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		names, err = c.ZRevRangeByScore(ctx, s.db.memberKey(id), &goredis.ZRangeBy{
+	key := s.db.memberKey(id)
+	err := s.db.call(ctx, "session_list", key, func(ctx context.Context, c goredis.UniversalClient) (err error) {
+		names, err = c.ZRevRangeByScore(ctx, key, &goredis.ZRangeBy{
 			Min: "(" + strconv.FormatInt(s.db.now().UnixMilli(), 10), Max: "+inf", Count: maxList,
 		}).Result()
 		return err
@@ -326,12 +332,15 @@ func (s *Sessions) read(ctx context.Context, id member.ID, names []string, out [
 			hashes = append(hashes, h)
 		}
 	}
-	var answers []*goredis.SliceCmd
-	err := s.db.call(ctx, "session_read", func(ctx context.Context, c goredis.UniversalClient) error {
-		answers = answers[:0]
+	keys := make([]string, len(hashes))
+	for i, h := range hashes {
+		keys[i] = s.db.sessionKey(h)
+	}
+	answers := make([]*goredis.SliceCmd, len(hashes))
+	err := s.db.each(ctx, "session_read", keys, func(ctx context.Context, c goredis.UniversalClient, at []int) error {
 		_, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			for _, h := range hashes {
-				answers = append(answers, s.fetch(ctx, p, h))
+			for _, i := range at {
+				answers[i] = s.fetch(ctx, p, hashes[i])
 			}
 			return nil
 		})

@@ -1,55 +1,46 @@
 package redis
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
-	"net/url"
-	"strconv"
+	"fmt"
+	"os"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/ssogate/ssogate/config"
 )
 
-// poolSize is enough for thousands of calls a second, which take well under a
-// millisecond each, and bounds what a slow server can pile up.
-const poolSize = 32
+const (
+	// poolSize is enough for thousands of calls a second, which take well under a
+	// millisecond each, and bounds what a slow server can pile up. Per node.
+	poolSize = 32
+	// maxCAFile bounds the file of CAs: a bundle of all public ones is 200 KiB.
+	maxCAFile = 1 << 20
+	// reloadEvery bounds how long a cluster may have changed without our noticing:
+	// by default a minute. Redirects and failures are looked into at once.
+	reloadEvery = 10 * time.Second
+)
 
-// errURL never contains the URL or a part of it: it carries a password, and a
-// password with a "/" in it shows up even in the parser's own words.
-var errURL = errors.New(`redis: url: want "redis://[user:password@]host:port[/db]" or "rediss://..." (is the password percent-encoded?)`)
+// clientOptions are what a client is made of. Every topology gets the same
+// limits: one attempt within one deadline, whatever the library would do.
+func clientOptions(o Options, timeout time.Duration) (config.RedisAddress, *goredis.UniversalOptions, error) {
+	a, problem, fix := config.ParseRedisURL(o.URL)
+	if problem != "" {
+		// Neither ever contains a part of the URL: it holds a password.
+		return a, nil, fmt.Errorf("redis: url %s: %s", problem, fix)
+	}
+	u := &goredis.UniversalOptions{
+		Addrs:    a.Hosts,
+		DB:       a.Database,
+		Username: a.User,
+		Password: a.Password,
 
-// parseURL reads the operator's URL. Sentinel and Cluster become further
-// schemes here; everything else already speaks goredis.UniversalClient.
-func parseURL(s string, timeout time.Duration) (*goredis.UniversalOptions, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || (u.Scheme != "redis" && u.Scheme != "rediss") {
-		return nil, errURL
-	}
-	if p := u.Port(); p != "" {
-		// The library would find out at the first dial, long after the start.
-		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return nil, errURL
-		}
-	}
-	if u.RawQuery != "" || u.Fragment != "" {
-		// The client would read options from here that undo the time limits
-		// below, or the check of the server's certificate.
-		return nil, errors.New("redis: url: options after ? or # are not accepted")
-	}
-	o, err := goredis.ParseURL(s)
-	if err != nil {
-		return nil, errURL
-	}
-	return &goredis.UniversalOptions{
-		Addrs:     []string{o.Addr},
-		DB:        o.DB,
-		Username:  o.Username,
-		Password:  o.Password,
-		TLSConfig: o.TLSConfig,
-
-		// One attempt within one deadline: by default a dead server takes 1.7 s
-		// to be noticed, and a command repeated after a lost answer would see its
-		// own first run as somebody else's.
+		// By default a dead server takes 1.7 s to be noticed, and a command repeated
+		// after a lost answer would see its own first run as somebody else's.
 		MaxRetries:            -1,
 		DialerRetries:         1,
 		DialTimeout:           timeout,
@@ -58,11 +49,54 @@ func parseURL(s string, timeout time.Duration) (*goredis.UniversalOptions, error
 		PoolTimeout:           timeout,
 		ContextTimeoutEnabled: true,
 		PoolSize:              poolSize,
+		PipelinePoolSize:      -1,              // the same connections: one bound, not two
 		ConnMaxIdleTime:       5 * time.Minute, // below the idle limit of common firewalls
+
+		// A cluster's redirect is followed, twice because ASK may follow MOVED. What
+		// else the library would repeat with this number, see once in scripts.go.
+		MaxRedirects: 2,
+		// A replica may not know yet who was signed out.
+		ReadOnly: false, RouteByLatency: false, RouteRandomly: false,
 
 		// Nothing beyond the commands this package sends: fewer round trips on a
 		// new connection, and no surprises with proxies.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}, nil
+	}
+	if a.Kind == config.RedisSentinel {
+		u.MasterName = a.Master
+		u.SentinelUsername, u.SentinelPassword = o.SentinelUser, o.SentinelPassword
+	}
+	if a.TLS {
+		// No ServerName: each host is asked for its own. Sentinels and clusters
+		// mostly announce addresses, which the certificates must then name.
+		u.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		if o.CAFile != "" {
+			pool, err := readCAs(o.CAFile)
+			if err != nil {
+				return a, nil, err
+			}
+			u.TLSConfig.RootCAs = pool
+		}
+	}
+	return a, u, nil
+}
+
+func readCAs(path string) (*x509.CertPool, error) {
+	info, err := os.Stat(path)
+	if err == nil && (info.Size() > maxCAFile || !info.Mode().IsRegular()) {
+		err = errors.New("not a file of at most 1 MiB")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redis: ca file: %w", err)
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("redis: ca file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("redis: ca file: %s holds no PEM certificate", path)
+	}
+	return pool, nil
 }
