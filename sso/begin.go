@@ -41,7 +41,7 @@ func (f *Flow) newLogin(ctx context.Context, l *Login) error {
 	l.ID, l.Kind = secret.NewToken(), Live
 	l.ReturnPath = web.SafeReturn(l.ReturnPath)
 	l.Expires = f.Now().Add(LoginLifetime)
-	if !f.clients.take(client(ctx)) {
+	if !f.clients.take(ctx, client(ctx)) {
 		return ErrFull
 	}
 	return f.putJSON(ctx, key(KindLogin, l.ID), l, l.Expires)

@@ -19,14 +19,27 @@ const (
 	maxClients = 10000
 )
 
+// Shares are counts that all nodes have in common: without them a client has its
+// share of the budget once on every node. store/redis is the real one. Safe for
+// concurrent use.
+type Shares interface {
+	// Take takes one of the limit that name has, which come back evenly over per.
+	// It reports whether there was one. An error means that it cannot be told now:
+	// the node then counts alone.
+	Take(ctx context.Context, name string, limit int, per time.Duration) (bool, error)
+	// GiveBack returns one that was taken. One that is lost comes back by itself.
+	GiveBack(ctx context.Context, name string, limit int, per time.Duration) error
+}
+
 // clients keep one client from spending the budget of everybody (rows D01, C13):
 // each may begin half of it at once, and gets that back within the life of a
 // Login, or when a sign-in ends. Half, because behind a front that is not in
 // trusted_proxies, or a large office's NAT, one address is many people.
 // Safe for concurrent use.
 type clients struct {
-	limit float64
-	now   clock.Func
+	limit  float64
+	now    clock.Func
+	shared Shares // nil: this node is alone
 
 	mu sync.Mutex
 	m  map[netip.Prefix]*bucket
@@ -37,15 +50,30 @@ type bucket struct {
 	at   time.Time
 }
 
-func newClients(budget int, now clock.Func) *clients {
+func newClients(budget int, shared Shares, now clock.Func) *clients {
 	if budget <= 0 {
 		budget = defaultBudget
 	}
-	return &clients{limit: float64(max(budget/2, 1)), now: now, m: map[netip.Prefix]*bucket{}}
+	return &clients{limit: float64(max(budget/2, 1)), now: now, shared: shared, m: map[netip.Prefix]*bucket{}}
 }
 
-// take reports whether this client may begin one more sign-in.
-func (c *clients) take(p netip.Prefix) bool {
+// take reports whether this client may begin one more sign-in, by what this node
+// has seen and, if that can be told, by what all have seen.
+func (c *clients) take(ctx context.Context, p netip.Prefix) bool {
+	if !c.takeHere(p) {
+		return false // the others are not even asked: a flood costs them nothing
+	}
+	if c.shared == nil {
+		return true
+	}
+	if ok, err := c.shared.Take(ctx, shareName(p), int(c.limit), LoginLifetime); ok || err != nil {
+		return true // an error is the store's, and that of the Login itself speaks for both
+	}
+	c.giveBackHere(p)
+	return false
+}
+
+func (c *clients) takeHere(p netip.Prefix) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := c.bucket(p)
@@ -57,12 +85,21 @@ func (c *clients) take(p netip.Prefix) bool {
 }
 
 // giveBack is for a sign-in that ended: its Login is gone from the store.
-func (c *clients) giveBack(p netip.Prefix) {
+func (c *clients) giveBack(ctx context.Context, p netip.Prefix) {
+	c.giveBackHere(p)
+	if c.shared != nil {
+		_ = c.shared.GiveBack(ctx, shareName(p), int(c.limit), LoginLifetime) // or it comes back by itself
+	}
+}
+
+func (c *clients) giveBackHere(p netip.Prefix) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := c.bucket(p)
 	b.left = min(b.left+1, c.limit)
 }
+
+func shareName(p netip.Prefix) string { return "sign-in " + p.String() }
 
 // bucket needs mu.
 func (c *clients) bucket(p netip.Prefix) *bucket {

@@ -64,7 +64,7 @@ func (f *Flow) complete(w http.ResponseWriter, r *http.Request) {
 		f.storeFailed(w, r, err)
 		return
 	}
-	f.clients.giveBack(clientOf(r))
+	f.clients.giveBack(r.Context(), clientOf(r))
 	if err := o.openGrant(code); err != nil {
 		f.unavailable(w, r, err)
 		return

@@ -27,7 +27,7 @@ type Directory interface {
 	Admit(ctx context.Context, l member.Login) (member.Member, error)
 }
 
-// Options are what a Flow works with. All are required except Home, Budget, Grants, Now and Registry.
+// Options are what a Flow works with. All are required except Home, Budget, Grants, Shares, Now and Registry.
 type Options struct {
 	URL       string                // gateway origin, no trailing slash
 	Home      string                // app origin to land on when a sign-in began nowhere in particular, or ""
@@ -36,6 +36,7 @@ type Options struct {
 	Providers func(string) Provider // by id; nil when unknown or not active
 	Pending   Pending
 	Budget    int // pending sign-ins that Pending keeps at most; one client gets half (D01)
+	Shares    Shares // so that one client gets that half once, not once on every node; or nil
 	Sessions  *session.Manager
 	Directory Directory
 	Audit     audit.Recorder
@@ -70,7 +71,7 @@ func New(o Options) (*Flow, error) {
 	}
 	f := &Flow{Options: o, cookies: o.Sessions.Cookies(), results: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "signins_total", Help: "Sign-ins by provider and result."}, []string{"provider", "result"})}
-	f.clients, f.starting = newClients(o.Budget, o.Now), newStarting(o.Now)
+	f.clients, f.starting = newClients(o.Budget, o.Shares, o.Now), newStarting(o.Now)
 	f.refusals = newRefusals(o.Audit, o.Now, func(e audit.Event, err error) {
 		o.Log.Error("audit event lost", "kind", e.Kind, "reason", e.Reason, "request", e.RequestID, "err", err)
 	})

@@ -10,3 +10,10 @@ import (
 func TestPendingFake(t *testing.T) {
 	Pending(t, func(_ *testing.T, now clock.Func) sso.Pending { return NewPendingFake(now, PendingBudget) })
 }
+
+func TestSharesFake(t *testing.T) {
+	Shares(t, func(*testing.T) (a, b sso.Shares) {
+		f := NewSharesFake(nil)
+		return f, f
+	})
+}

@@ -24,7 +24,7 @@ const (
 	// Back-off between subscriptions that fail: doubled up to the maximum, and
 	// spread over half of it, so that a hundred nodes do not return as one.
 	wakeRetryFirst = 50 * time.Millisecond
-	wakeRetryLast = 2 * time.Second
+	wakeRetryLast  = 2 * time.Second
 	// wakeTries is to how many masters of a cluster a wake-up is offered.
 	wakeTries = 2
 )
