@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,6 +162,30 @@ func awaitRedis(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("testserver: not within 60 s: %s", what)
 		}
 	}
+}
+
+// AwaitInStep waits until a replica has received all that was written to the
+// server so far. (WAIT would do for the connection that wrote only.)
+func (s *RedisServer) AwaitInStep() {
+	s.t.Helper()
+	end := ""
+	awaitRedis(s.t, "a replica is in step", func() bool {
+		info, err := s.Do("INFO", "replication")
+		if err != nil {
+			return false
+		}
+		if end == "" {
+			_, rest, _ := strings.Cut(info, "master_repl_offset:")
+			end, _, _ = strings.Cut(rest, "\r")
+		}
+		_, rest, ok := strings.Cut(info, "slave0:")
+		line, _, _ := strings.Cut(rest, "\r")
+		_, offset, _ := strings.Cut(line, "offset=")
+		offset, _, _ = strings.Cut(offset, ",")
+		got, err1 := strconv.ParseInt(offset, 10, 64)
+		want, err2 := strconv.ParseInt(end, 10, 64)
+		return ok && err1 == nil && err2 == nil && got >= want
+	})
 }
 
 // awaitReady waits until every sentinel sees both others and a replica that

@@ -9,6 +9,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/testserver"
 	"github.com/ssogate/ssogate/session"
@@ -16,13 +17,15 @@ import (
 )
 
 // raw is a client without any of our rules, to spoil what is stored.
-func raw(t *testing.T, url string) *goredis.Client {
+func raw(t *testing.T, url string) goredis.UniversalClient {
 	t.Helper()
-	o, err := goredis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
+	a, problem, _ := config.ParseRedisURL(url)
+	if problem != "" {
+		t.Fatal(problem)
 	}
-	c := goredis.NewClient(o)
+	c := goredis.NewUniversalClient(&goredis.UniversalOptions{
+		Addrs: a.Hosts, MasterName: a.Master, IsClusterMode: a.Kind == config.RedisCluster, Username: a.User, Password: a.Password,
+	})
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -30,11 +33,19 @@ func raw(t *testing.T, url string) *goredis.Client {
 func sessionKey(r session.Record) string { return "ssogate:s:{" + r.Hash.String() + "}" }
 
 // TestWrongRecords spoils what is stored in every way we can think of: the
-// request is refused, counted, and nobody else notices (K09).
+// request is refused, counted, and nobody else notices (K09, fault 5).
 func TestWrongRecords(t *testing.T) {
-	srv := testserver.StartRedis(t)
-	c := raw(t, srv.URL)
-	w := watchPatiently(t, srv.URL)
+	for name, start := range topologies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wrongRecords(t, start(t))
+		})
+	}
+}
+
+func wrongRecords(t *testing.T, url string) {
+	c := raw(t, url)
+	w := watchPatiently(t, url)
 	victim := w.create("victim")
 	edit := func(r session.Record, change func(map[string]any)) string {
 		var m map[string]any
