@@ -297,9 +297,18 @@ func TestFlushedRedisForgetsAndGoesOn(t *testing.T) {
 // proxy does: nobody may be taken for somebody else (K09, fault 5).
 func TestSwappedAnswers(t *testing.T) {
 	srv := testserver.StartRedis(t)
-	relay := testserver.StartRelay(t, srv.Addr)
-	w := watch(t, "redis://"+relay.Addr)
-	ann, ben := w.create("ann"), w.create("ben")
+	for name, behind := range map[string]func(addr string) string{
+		"single":   func(addr string) string { return "redis://" + addr },
+		"sentinel": func(addr string) string { s, _ := fakeSentinel(t, addr); return "redis+sentinel://" + s.Addr + "/main" },
+	} {
+		t.Run(name, func(t *testing.T) { swappedAnswers(t, srv.Addr, behind) })
+	}
+}
+
+func swappedAnswers(t *testing.T, addr string, behind func(addr string) string) {
+	relay := testserver.StartRelay(t, addr)
+	w := watch(t, behind(relay.Addr))
+	ann, ben := w.create("ann-"+t.Name()), w.create("ben-"+t.Name())
 	refused := false
 	for range 20 {
 		relay.SwapReplies(1)
