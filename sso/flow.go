@@ -35,7 +35,7 @@ type Options struct {
 	Live      *settings.Live        //
 	Providers func(string) Provider // by id; nil when unknown or not active
 	Pending   Pending
-	Budget    int // pending sign-ins that Pending keeps at most; one client gets half (D01)
+	Budget    int    // pending sign-ins that Pending keeps at most; one client gets half (D01)
 	Shares    Shares // so that one client gets that half once, not once on every node; or nil
 	Sessions  *session.Manager
 	Directory Directory

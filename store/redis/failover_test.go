@@ -66,7 +66,11 @@ func (w *watched) wantWritable(id string) session.Record {
 func TestSentinelFailover(t *testing.T) {
 	for name, fault := range map[string]func(*testserver.SentinelServers) *testserver.RedisServer{
 		"in good order": func(s *testserver.SentinelServers) *testserver.RedisServer { return s.Failover() },
-		"crash":         func(s *testserver.SentinelServers) *testserver.RedisServer { p := s.Primary(); p.Kill(); return s.AwaitFailover(p) },
+		"crash": func(s *testserver.SentinelServers) *testserver.RedisServer {
+			p := s.Primary()
+			p.Kill()
+			return s.AwaitFailover(p)
+		},
 		"frozen": func(s *testserver.SentinelServers) *testserver.RedisServer {
 			p := s.Primary()
 			p.Pause(time.Minute)
