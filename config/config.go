@@ -89,7 +89,8 @@ type Session struct {
 
 // Node is this process among the others of the installation.
 type Node struct {
-	Name string `key:"name"` // a label in lists and messages; default: the host name
+	Name       string        `key:"name"`        // a label in lists and messages; default: the host name
+	DrainDelay time.Duration `key:"drain_delay"` // from not ready to no new connections, default 0s
 }
 
 // Provider declares an identity provider; it is then managed by configuration.

@@ -153,6 +153,7 @@ func (c *Config) validateLimits(fs *faults) {
 	}
 	fs.within("session.per_member", s.PerMember, 0, 1000)
 	fs.label("node.name", c.Node.Name)
+	fs.between("node.drain_delay", c.Node.DrainDelay, 0, time.Minute)
 	fs.between("streams.lease_grace", c.Streams.LeaseGrace, time.Second, 5*time.Minute)
 	fs.within("streams.per_session", c.Streams.PerSession, 1, 10_000)
 	fs.within("streams.total", c.Streams.Total, 1, 1_000_000)

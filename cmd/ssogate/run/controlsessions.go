@@ -167,7 +167,7 @@ func (b *beside) lister(ctx context.Context, dir *member.Directory) (*session.Li
 	if b.redis == nil {
 		var err error
 		// A warning that it does not answer is not repeated here: the call that follows fails.
-		if b.redis, _, err = redis.Open(ctx, redis.Options{URL: b.cfg.Redis.URL}); err != nil {
+		if b.redis, _, err = redis.Open(ctx, redisOptions(b.cfg)); err != nil {
 			return nil, err
 		}
 	}

@@ -197,7 +197,7 @@ func (s *Server) compileRoutes(context.Context) (err error) {
 
 func (s *Server) makeCutoff(ctx context.Context) (err error) {
 	s.cutoff, err = session.NewCutoff(ctx, session.CutoffOptions{
-		Log: s.db, Registry: s.db, Finisher: s.db, Store: s.sessions.sessions, Streams: s.live,
+		Log: s.db, Registry: s.db, Finisher: s.db, Store: s.sessions.sessions, Streams: s.live, Wakes: s.sessions.wakes,
 		Reload: s.reload, Name: s.nodeName(), Keys: session.NodeKeys{Cookie: keyIDs(s.cfg.CookieKeys()), Seal: keyIDs(s.cfg.SealKeys())},
 		LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
 	})
@@ -237,7 +237,7 @@ func (s *Server) makeFlow(context.Context) (err error) {
 	}
 	s.flow, err = sso.New(sso.Options{
 		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
-		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Sessions: s.manager,
+		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
 		Directory: s.directory, Audit: s.db, Grants: s.grants,
 		Log: s.log, Now: s.now, Registry: s.registry,
 	})

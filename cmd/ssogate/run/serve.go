@@ -79,6 +79,12 @@ func (s *Server) leave() error {
 
 func (s *Server) shutdown(ctx context.Context) {
 	s.draining.Store(true)
+	if d := s.cfg.Node.DrainDelay; d > 0 {
+		// A load balancer must see that this node is not ready before a connection is
+		// refused (fault 19). Everything goes on as before until then.
+		s.log.Info("stopping: not ready, waiting for the load balancer", "for", d)
+		time.Sleep(d)
+	}
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	// http.Server.Shutdown leaves hijacked connections open and waits for streams

@@ -2,7 +2,9 @@ package run
 
 import (
 	"context"
+	"errors"
 
+	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/proxy"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/sso"
@@ -15,6 +17,8 @@ import (
 type sessionStores struct {
 	sessions session.Store
 	pending  sso.Pending
+	wakes    session.Wakes // nil without Redis: nodes then find rows at their next poll
+	shares   sso.Shares    // nil without Redis: each node then counts for itself
 	ping     func(context.Context) error
 }
 
@@ -33,17 +37,46 @@ func (s *Server) openSessions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, warnings, err := redis.Open(ctx, redis.Options{
-		URL: s.cfg.Redis.URL, Prefix: s.redisPrefix, Now: s.now, Budget: s.cfg.Limits.PendingSignIns, Metrics: metrics, Log: s.log,
-	})
+	o := redisOptions(s.cfg)
+	o.Now, o.Budget, o.Metrics, o.Log = s.now, s.cfg.Limits.PendingSignIns, metrics, s.log
+	if s.redisPrefix != "" {
+		o.Prefix = s.redisPrefix
+	}
+	r, warnings, err := redis.Open(ctx, o)
 	if err != nil {
 		return err
 	}
+	s.closers = append(s.closers, r.Close)
 	for _, w := range warnings {
 		s.log.Warn("redis: " + string(w))
 	}
-	s.closers = append(s.closers, r.Close)
-	s.sessions = sessionStores{sessions: r.Sessions(), pending: r.Pending(), ping: r.Ping}
+	if err := s.claim(ctx, r); err != nil {
+		return err
+	}
+	s.sessions = sessionStores{sessions: r.Sessions(), pending: r.Pending(), wakes: r.Wakes(), shares: r.Limits(), ping: r.Ping}
+	return nil
+}
+
+// redisOptions is how every process of an installation reaches its Redis.
+func redisOptions(c *config.Config) redis.Options {
+	return redis.Options{
+		URL: c.Redis.URL, Prefix: c.Redis.Prefix, CAFile: c.Redis.CAFile,
+		SentinelUser: c.Redis.SentinelUser, SentinelPassword: c.Redis.SentinelPassword,
+	}
+}
+
+// claim refuses a Redis that keeps the sessions of another database. One that
+// does not answer is no reason not to start (G5): readiness goes on asking.
+func (s *Server) claim(ctx context.Context, r *redis.DB) error {
+	id, err := s.db.DirectoryID(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.Claim(ctx, id); errors.Is(err, redis.ErrDirectory) {
+		return err
+	} else if err != nil {
+		s.log.Warn("redis: whether it is this database's could not be told yet", "err", err)
+	}
 	return nil
 }
 
