@@ -112,8 +112,6 @@ func NewCutoff(ctx context.Context, o CutoffOptions) (*Cutoff, error) {
 // join registers this process as a new node, which has applied what the old one
 // had: rows from while it was away are still to come.
 func (c *Cutoff) join(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout) // the lease loop must not stand still, or nobody counts the grace
-	defer cancel()
 	n := Node{ID: secret.NewToken(), Name: c.node.Name, Keys: c.node.Keys, Applied: c.Applied()}
 	if err := c.registry.Join(ctx, n); err != nil {
 		return fmt.Errorf("session: register this node: %w", err)
@@ -217,7 +215,11 @@ func (c *Cutoff) step(ctx context.Context) error {
 		if errors.Is(err, ErrNotRegistered) {
 			c.logger.Warn("this node was expelled from the registry while it was silent; it joins again")
 			// One that is expelled again at once gives up until the next tick.
-			if err = c.join(ctx); err == nil {
+			// Bounded: while the loop stands still nobody counts the grace.
+			jctx, cancel := context.WithTimeout(ctx, readTimeout)
+			err = c.join(jctx)
+			cancel()
+			if err == nil {
 				b, err = c.call(ctx, acknowledged)
 			}
 		}
