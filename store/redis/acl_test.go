@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,26 +57,19 @@ func asUser(url string) string {
 	return scheme + "://ssogate:correct%20horse@" + rest[strings.LastIndexByte(rest, '@')+1:]
 }
 
-// aclTopologies start servers on which the user ssogate has the rules.
-var aclTopologies = map[string]func(t *testing.T, rules ...string) (url string){
-	"redis-server": func(t *testing.T, rules ...string) string {
+// aclTopologies start servers and answer the URL for the user ssogate.
+var aclTopologies = map[string]func(t *testing.T) (url string, all []*testserver.RedisServer){
+	"redis-server": func(t *testing.T) (string, []*testserver.RedisServer) {
 		srv := testserver.StartRedis(t)
-		grant(t, srv, rules...)
-		return asUser(srv.URL)
+		return asUser(srv.URL), []*testserver.RedisServer{srv}
 	},
-	"sentinel": func(t *testing.T, rules ...string) string {
+	"sentinel": func(t *testing.T) (string, []*testserver.RedisServer) {
 		s := testserver.StartSentinel(t)
-		for _, srv := range s.Servers {
-			grant(t, srv, rules...)
-		}
-		return asUser(s.URL)
+		return asUser(s.URL), s.Servers
 	},
-	"cluster": func(t *testing.T, rules ...string) string {
+	"cluster": func(t *testing.T) (string, []*testserver.RedisServer) {
 		c := testserver.StartCluster(t, false)
-		for _, srv := range c.Nodes {
-			grant(t, srv, rules...)
-		}
-		return asUser(c.URL)
+		return asUser(c.URL), c.Nodes
 	},
 }
 
@@ -89,7 +83,11 @@ func TestTheDocumentedACLIsEnough(t *testing.T) {
 	for name, start := range aclTopologies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			place := places(start(t, rules...))
+			url, all := start(t)
+			for _, srv := range all {
+				grant(t, srv, rules...)
+			}
+			place := places(url)
 			// The suite's own prefixes, all below the one that the user may use.
 			under := func(t *testing.T) redis.Options {
 				o := place(t)
@@ -128,6 +126,12 @@ func TestTheDocumentedACLIsEnough(t *testing.T) {
 				o := under(t)
 				return open(t, o).Limits(), open(t, o).Limits()
 			})
+			for _, srv := range all {
+				// The library must not try anything else either, and be refused in secret.
+				if log, err := srv.Do("ACL", "LOG"); err != nil || log != "" {
+					t.Errorf("%s was asked for what the rules do not grant: %v\n%s", srv.Addr, err, log)
+				}
+			}
 		})
 	}
 }
@@ -150,15 +154,7 @@ func TestMissingACLRulesAreNamed(t *testing.T) {
 
 func missingRules(t *testing.T, topology string, unused []string) {
 	rules := exampleACL(t)
-	var nodes []*testserver.RedisServer
-	var url string
-	if topology == "cluster" {
-		c := testserver.StartCluster(t, false)
-		nodes, url = c.Nodes, asUser(c.URL)
-	} else {
-		srv := testserver.StartRedis(t)
-		nodes, url = []*testserver.RedisServer{srv}, asUser(srv.URL)
-	}
+	url, nodes := aclTopologies[topology](t)
 	for i, rule := range rules {
 		without := append(append([]string{}, rules[:i]...), rules[i+1:]...)
 		// On one master only: a check of any would miss it.
@@ -174,7 +170,7 @@ func missingRules(t *testing.T, topology string, unused []string) {
 			_ = d.Close()
 		}
 		switch {
-		case rule == "-@all" || rule == "resetchannels" || contains(unused, rule):
+		case rule == "-@all" || rule == "resetchannels" || slices.Contains(unused, rule):
 			if err != nil {
 				t.Errorf("without %s: %v; it is not needed here", rule, err)
 			}
@@ -193,15 +189,6 @@ func missingRules(t *testing.T, topology string, unused []string) {
 			t.Errorf("L01: %v", err)
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // TestSentinelNeedsTheRole: without it a replica could not be told from a master.
@@ -224,13 +211,39 @@ func TestSentinelNeedsTheRole(t *testing.T) {
 	}
 }
 
+// TestPermissionsAreTriedAgainAfterAFailover: ACLs are not replicated.
+func TestPermissionsAreTriedAgainAfterAFailover(t *testing.T) {
+	t.Parallel()
+	s := testserver.StartSentinel(t)
+	rules := exampleACL(t)
+	for _, srv := range s.Servers {
+		if srv == s.Primary() {
+			grant(t, srv, rules...)
+		} else {
+			grant(t, srv, append(append([]string{}, rules...), "-hset")...)
+		}
+	}
+	d := open(t, redis.Options{URL: asUser(s.URL), Timeout: patient})
+	if err := d.Ping(t.Context()); err != nil {
+		t.Fatalf("the benign twin: %v", err)
+	}
+	s.Failover()
+	wait(t, "the new primary is looked at", func() bool {
+		err := d.Ping(t.Context())
+		return errors.Is(err, redis.ErrACL) && strings.Contains(err.Error(), "+hset")
+	})
+}
+
 // TestWrongPasswordsSaySo, and not what was tried (L01). A restart in the middle
 // of a password change must not lock a fallback owner out: it is a warning.
 func TestWrongPasswordsSaySo(t *testing.T) {
 	for name, start := range aclTopologies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			good := start(t, "allkeys", "allchannels", "+@all")
+			good, all := start(t)
+			for _, srv := range all {
+				grant(t, srv, "allkeys", "allchannels", "+@all")
+			}
 			if open(t, redis.Options{URL: good, Timeout: patient}).Ping(t.Context()) != nil {
 				t.Error("the benign twin was refused")
 			}
@@ -240,12 +253,12 @@ func TestWrongPasswordsSaySo(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = d.Close() })
-			all := fmt.Sprint(warnings, d.Ping(t.Context()))
-			if !strings.Contains(all, "WRONGPASS") || !strings.Contains(all, "check user and password in redis.url") {
-				t.Errorf("does not say that the password is wrong: %s", all)
+			said := fmt.Sprint(warnings, d.Ping(t.Context()))
+			if !strings.Contains(said, "WRONGPASS") || !strings.Contains(said, "check user and password in redis.url") {
+				t.Errorf("does not say that the password is wrong: %s", said)
 			}
-			if strings.Contains(all, "hunter2") {
-				t.Errorf("L01: %s", all)
+			if strings.Contains(said, "hunter2") {
+				t.Errorf("L01: %s", said)
 			}
 		})
 	}

@@ -125,11 +125,6 @@ func (d *DB) learn(ctx context.Context, h *health, err error, weight int) server
 		d.changed(h, h.succeeded(), slog.LevelInfo, "redis is up again", nil)
 	case serverDown:
 		d.changed(h, h.failed(time.Now(), weight), slog.LevelError, "redis is down", err)
-		if d.address.Kind == config.RedisSentinel && h.isDown() {
-			// The library keeps asking the sentinel it once chose; one that is silent
-			// would keep us from ever learning of the new master. A new client asks all.
-			d.renew()
-		}
 	case serverUnknown:
 	}
 	return state

@@ -2,10 +2,8 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -14,13 +12,10 @@ import (
 )
 
 const (
-	// wakeRenew is how long one subscription is kept. After a failover, or a
-	// network that was split, one may hang on a server to which nobody publishes
-	// any more, and look perfectly well: nothing else would end it.
+	// wakeRenew is how long one subscription is kept. After a failover, or in a
+	// network that is split or silent, one may hang on a server to which nobody
+	// publishes any more, and look perfectly well: nothing else would end it.
 	wakeRenew = 10 * time.Second
-	// wakeSilence is how long a subscription may be silent before it is asked for a
-	// sign of life, and how long that may take.
-	wakeSilence = 2 * time.Second
 	// Back-off between subscriptions that fail: doubled up to the maximum, and
 	// spread over half of it, so that a hundred nodes do not return as one.
 	wakeRetryFirst = 50 * time.Millisecond
@@ -185,33 +180,26 @@ func (w *Wakes) subscribe(ctx context.Context) (*goredis.PubSub, error) {
 // lasted long enough, and an error when it is broken.
 func (w *Wakes) receive(ctx context.Context, s *goredis.PubSub, woken func()) error {
 	// A read does not end with its context: closing ends it.
-	var ended atomic.Bool
-	stop := context.AfterFunc(ctx, func() { ended.Store(true); closePubSub(s) })
+	stop := context.AfterFunc(ctx, func() { closePubSub(s) })
 	defer stop()
-	asked := false
-	for end := time.Now().Add(wakeRenew + rand.N(wakeRenew/4)); time.Now().Before(end); { //nolint:gosec // as above
-		msg, err := s.ReceiveTimeout(ctx, wakeSilence)
-		switch {
-		case ended.Load():
-			return ctx.Err()
-		case isTimeout(err) && asked:
-			return errors.New("redis: subscription is silent")
-		case isTimeout(err):
-			asked = true
-			if err := s.Ping(ctx); err != nil {
-				return err
-			}
-			continue
-		case err != nil:
+	end := time.Now().Add(wakeRenew + rand.N(wakeRenew/4)) //nolint:gosec // as above
+	for {
+		left := time.Until(end)
+		if left <= 0 {
+			return nil
+		}
+		msg, err := s.ReceiveTimeout(ctx, left)
+		if isTimeout(err) && ctx.Err() == nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		asked = false
 		switch msg.(type) {
 		case *goredis.Message, *goredis.Subscription: // the library subscribed again by itself
 			woken()
 		}
 	}
-	return nil
 }
 
 var _ session.Wakes = (*Wakes)(nil)
