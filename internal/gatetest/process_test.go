@@ -22,6 +22,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/ssogate/ssogate/internal/demo"
+	"github.com/ssogate/ssogate/internal/gatetest/cluster"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/sso/ssotest"
 	"github.com/ssogate/ssogate/store/sql"
@@ -43,15 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // buildOnce makes the program as it ships, static, once per test binary.
-var buildOnce = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(buildDir, "ssogate")
-	cmd := exec.Command("go", "build", "-o", bin, "github.com/ssogate/ssogate/cmd/ssogate")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return bin, nil
-})
+var buildOnce = sync.OnceValues(func() (string, error) { return cluster.Build(buildDir) })
 
 // site is an installation: a directory with config and database, and around it
 // an identity provider and an application that outlive the process.

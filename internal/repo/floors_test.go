@@ -38,7 +38,7 @@ var floors = map[string]int{
 // and each other may import it: a fake must never reach a shipped path by accident.
 var support = []string{
 	"session/sessiontest", "member/membertest", "sso/ssotest",
-	"internal/gatetest", "internal/demo", "internal/testserver",
+	"internal/gatetest", "internal/gatetest/cluster", "internal/demo", "internal/testserver",
 }
 
 // Outside the floors: they neither import the product nor are imported.

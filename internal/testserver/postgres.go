@@ -144,6 +144,23 @@ func (s *PostgresServer) exec(database, statement string) error {
 	return err
 }
 
+// Int runs one statement in a database that the server has, and answers the
+// number that it brings; 0 when it brings no row.
+func (s *PostgresServer) Int(t testing.TB, url, statement string) (n int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatalf("testserver: postgres: %v", err)
+	}
+	defer func() { _ = c.Close(ctx) }()
+	if err := c.QueryRow(ctx, statement).Scan(&n); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		t.Fatalf("testserver: postgres: %v", err)
+	}
+	return n
+}
+
 // Stop ends the server in good order: open transactions are rolled back.
 func (s *PostgresServer) Stop() {
 	s.signal(syscall.SIGINT)

@@ -26,6 +26,7 @@ type Relay struct {
 	delay  time.Duration // before each forwarded answer
 	swap   []*swapSlot   // answers waiting for their counterpart
 	swaps  int           // answers still to be exchanged
+	edit   func([]byte) []byte
 }
 
 type pair struct{ client, server *net.TCPConn }
@@ -72,8 +73,16 @@ func (r *Relay) Hold() { r.set(func() { r.hold = true }) }
 // Delay waits before forwarding each piece of an answer.
 func (r *Relay) Delay(d time.Duration) { r.set(func() { r.delay = d }) }
 
-// Restore ends Cut, Hold and Delay.
-func (r *Relay) Restore() { r.set(func() { r.refuse, r.hold, r.delay = false, false, 0 }) }
+// Restore ends Cut, Hold, Delay and SwapReplies. An answer that still waits for
+// its counterpart is lost.
+func (r *Relay) Restore() {
+	r.set(func() { r.refuse, r.hold, r.delay, r.swaps, r.swap = false, false, 0, 0, nil })
+}
+
+// Edit changes each piece of an answer before it is forwarded. A server that
+// tells its clients the addresses of others (Redis Sentinel and Cluster) can so be
+// made to name relays. What is cut in two by TCP is not put together for it.
+func (r *Relay) Edit(f func([]byte) []byte) { r.set(func() { r.edit = f }) }
 
 // HalfClose tells every client that the server has finished sending, while the
 // other direction stays open.
@@ -181,6 +190,9 @@ func (r *Relay) forward(dst io.Writer, data []byte, answers *net.TCPConn) bool {
 		r.mu.Unlock()
 		_, err := dst.Write(data)
 		return err == nil
+	}
+	if r.edit != nil {
+		data = r.edit(data)
 	}
 	if r.swaps > 0 {
 		other := r.exchange(answers, data)
