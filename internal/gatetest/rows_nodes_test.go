@@ -413,4 +413,3 @@ func TestUnfitDatabaseIsRefusedAtStart(t *testing.T) {
 	c.Postgres.Int(t, c.DatabaseURL, `ALTER ROLE ssogate RESET synchronous_commit`)
 	c.StartNodes(2)
 }
-

@@ -205,7 +205,13 @@ func (c *Cluster) StartNodes(n int) {
 	for _, x := range c.Nodes[first:] {
 		x.waitReady()
 	}
-	// As an administrator pastes Entity ID and ACS URL; any node says the same.
+	c.Register()
+}
+
+// Register tells the identity provider about the gateway, as an administrator
+// pastes Entity ID and ACS URL. Any node says the same.
+func (c *Cluster) Register() {
+	c.t.Helper()
 	resp, err := (&http.Client{Transport: c.Transport(-1), Timeout: patience}).Get(c.Gateway + "/saml/acme/metadata")
 	if err != nil {
 		c.t.Fatal(err)
@@ -218,6 +224,13 @@ func (c *Cluster) StartNodes(n int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// Attach adds a node that somebody else runs: the balancer and clients know it,
+// and it is not started, broken or ended from here.
+func (c *Cluster) Attach(public, private string) {
+	n := &Node{Index: len(c.Nodes), c: c, run: &process{public: public, private: private}}
+	c.Nodes = append(c.Nodes, n)
 }
 
 // Dial connects to the origin by way of one node, or of each in turn when node is

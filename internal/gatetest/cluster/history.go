@@ -114,6 +114,12 @@ func (h *History) Odd(format string, args ...any) {
 	}
 }
 
+func (h *History) hopeless() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.odd) >= 10
+}
+
 // Mark begins a new count: see Since.
 func (h *History) Mark(at time.Duration) {
 	h.mu.Lock()
