@@ -6,9 +6,11 @@ SHELL := /bin/sh
 ARGS ?=
 # How long "make fuzz" spends on each target.
 FUZZTIME ?= 20s
+# How many rounds "make cutoff" runs for each form of Redis.
+ROUNDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt fuzz bench websockets screenshots
+.PHONY: help demo test build lint fmt fuzz bench cutoff websockets screenshots
 
 help: ## Say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -35,6 +37,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s) each
 
 bench: ## Measure the stores and the gate; ratios of one run mean something, times do not
 	go test -run '^$$' -bench . -benchmem ./bench/... ./proxy ./session
+
+cutoff: ## Cut a member off ROUNDS (1000) times across three nodes, while things break; write docs/cutoff.md
+	CI=true go test -count=1 -timeout 6h -run 'TestGuaranteeCutOffAcrossNodes' ./internal/gatetest -args \
+		-cutoff.rounds $(ROUNDS) -cutoff.out $(CURDIR)/docs/cutoff.md
 
 websockets: ## Open 10,000 idle WebSockets on one gateway, revoke one member, print the memory of each
 	SSOGATE_WEBSOCKETS=10000 go test -count=1 -timeout 9m -v -run 'TestW03IdleWebSockets' ./proxy

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/ssogate/ssogate/internal/testserver"
 )
 
 // via is which node a deactivation is sent to first.
@@ -22,6 +20,8 @@ const (
 // while it does. Whatever the fault: nobody who was cut off is admitted.
 type Fault struct {
 	Name string
+
+	place int // in the order of a run: -1 first, 1 last
 
 	only      []Form                   // nil: all
 	begin     func(r *Rounds, n *Node) // when everything is warm
@@ -69,13 +69,13 @@ func faults() []Fault {
 		{Name: "Redis out of reach for all", begin: each((*Node).CutRedis), end: each((*Node).RestoreRedis), may503: true},
 		{Name: "Redis back only after the re-activation", begin: each((*Node).CutRedis), end: each((*Node).RestoreRedis), may503: true, late: true},
 		{Name: "Redis flushed", begin: func(r *Rounds, _ *Node) { r.c.Redis.Flush() }, loses: true},
-		{Name: "Redis answers swapped", begin: one(func(n *Node) { n.redis(func(x *testserver.Relay) { x.SwapReplies(4) }) }), end: one((*Node).RestoreRedis), may503: true},
+		{Name: "Redis answers swapped", begin: one((*Node).SwapRedis), end: one((*Node).RestoreRedis), may503: true},
 		{Name: "Redis restarted", only: []Form{Single}, meanwhile: func(r *Rounds, _ *Node) { r.c.Redis.Failover() }, may503: true},
-		{Name: "Redis failover", only: []Form{Sentinel, Masters}, meanwhile: func(r *Rounds, _ *Node) { r.c.Redis.Failover() }, may503: true, loses: true},
-		{Name: "Redis split brain", only: []Form{Sentinel, Masters}, meanwhile: func(r *Rounds, _ *Node) { r.c.Redis.Split() }, may503: true, loses: true},
+		{Name: "Redis failover", place: -1, only: []Form{Sentinel, Masters}, meanwhile: func(r *Rounds, _ *Node) { r.c.Redis.Failover() }, may503: true, loses: true},
+		{Name: "Redis split brain", place: 1, only: []Form{Sentinel, Masters}, meanwhile: func(r *Rounds, _ *Node) { r.c.Redis.Split() }, may503: true, loses: true},
 		{Name: "a node cut from SQL", begin: one(func(n *Node) { n.SQL.Cut() }), end: backToSQL, scim: others, may503: true, grace: true},
 		{Name: "a node's SQL connections silent", begin: one(func(n *Node) { n.SQL.Hold() }), end: backToSQL, scim: others, may503: true, grace: true},
-		{Name: "SQL slow for a node", begin: one(func(n *Node) { n.SQL.Delay(300 * time.Millisecond) }), end: one(func(n *Node) { n.SQL.Restore() }), may503: true, grace: true},
+		{Name: "SQL slow for a node", begin: one(func(n *Node) { n.SQL.Delay(300 * time.Millisecond) }), end: one(func(n *Node) { n.SQL.Restore() }), scim: others, may503: true, grace: true},
 		{Name: "PostgreSQL restarted", meanwhile: func(r *Rounds, _ *Node) {
 			r.c.Postgres.Stop()
 			r.c.Postgres.Start(r.c.t)

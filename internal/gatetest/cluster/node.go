@@ -102,14 +102,20 @@ func (n *Node) launch() {
 func (n *Node) waitReady() {
 	n.c.t.Helper()
 	p := n.current()
-	n.c.until(fmt.Sprintf("node %d is ready", n.Index), func() bool {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-p.done:
 			n.c.t.Fatalf("node %d ended instead of starting:\n%s", n.Index, p.log(4000))
 		default:
 		}
-		return p.ready() && p.metric("lease_up") == 1
-	})
+		code, body := p.get("/readyz")
+		if code == http.StatusOK && p.metric("lease_up") == 1 {
+			return
+		}
+		if time.Now().After(end) {
+			n.c.t.Fatalf("node %d is not ready within %v: %d %s\n%s", n.Index, patience, code, body, p.log(4000))
+		}
+	}
 }
 
 // Ready reports whether the node would be sent requests.
@@ -189,6 +195,14 @@ func (n *Node) HoldRedis() { n.redis((*testserver.Relay).Hold) }
 
 // SlowRedis delays each answer.
 func (n *Node) SlowRedis(d time.Duration) { n.redis(func(r *testserver.Relay) { r.Delay(d) }) }
+
+// SwapRedis exchanges answers between the node's connections to one server.
+// Sentinels keep no records; what they say is left alone.
+func (n *Node) SwapRedis() {
+	for _, r := range n.Redis[:len(n.c.Redis.servers())] {
+		r.SwapReplies(4)
+	}
+}
 
 // RestoreRedis ends all of these.
 func (n *Node) RestoreRedis() { n.redis((*testserver.Relay).Restore) }

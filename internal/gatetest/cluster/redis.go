@@ -74,17 +74,21 @@ func (r Redis) addrs() (out []string) {
 
 // URL is what a node is configured with; by way of its relays, if any.
 func (r Redis) URL(relays []*testserver.Relay) string {
-	via := r.addrs()
-	for i, relay := range relays {
-		via[i] = relay.Addr
-	}
+	url := ""
 	switch r.Form {
 	case Sentinel:
-		return "redis+sentinel://" + strings.Join(via[len(r.sentinel.Servers):], ",") + "/main"
+		url = r.sentinel.URL
 	case Masters:
-		return "redis+cluster://" + strings.Join(via[:3], ",")
+		url = r.cluster.URL
+	default:
+		url = r.single.URL
 	}
-	return "redis://" + via[0] + "/0"
+	for i, addr := range r.addrs() {
+		if relays != nil {
+			url = strings.Replace(url, addr, relays[i].Addr, 1)
+		}
+	}
+	return url
 }
 
 // relays are one node's own ways to every server. Sentinel and Cluster tell their

@@ -7,6 +7,29 @@ import (
 	"time"
 )
 
+// Preface is the head of docs/cutoff.md: what the figures are about.
+const Preface = `# The cut-off, measured
+
+Written by ` + "`make cutoff`" + `; do not edit. The same rounds, twenty for each form of Redis, are part of ` + "`make test`" + `
+(` + "`TestGuaranteeCutOffAcrossNodes`" + `).
+
+One round: a member signs in and is admitted by every node; a WebSocket and an event stream of his are opened on each; something breaks; his
+identity provider deactivates him over SCIM by way of some node, and calls again until it is answered with 2xx; the fault is healed; he is
+re-activated. All the while clients of his send requests to every node on connections that are kept, with his newest cookie and with
+cookies of all earlier rounds; in every second round he is also signing in while he is cut off. A bystander does the same and is never
+deactivated. The nodes are real processes on one machine that share one PostgreSQL and one Redis; each node's ways to both are its own
+and can be cut, held and delayed.
+
+A **violation** is a request that was admitted although its first byte was sent after the first byte of the 2xx and before the first byte of the
+call that re-activated him; a request that was ever admitted with a session from before; a stream that carried a word said after
+the 2xx (except on a node that had lost contact to SQL, where it must end after ` + "`streams.lease_grace`" + `); a bystander who was refused, or answered
+503 where the fault does not allow it; an answer meant for somebody else.
+
+"Broken" are requests to a node that is dead, frozen or just being cut off: they got no answer. The times are those of a machine that also
+ran the clients and all servers: compare them with one another, not with yours.
+
+`
+
 // Report is what a run of rounds showed.
 type Report struct {
 	Form       Form
@@ -24,9 +47,10 @@ type FaultReport struct {
 	Rounds   int
 	Member   Tally
 	Others   Tally
-	Call     Figures // the SCIM call that was answered with 2xx
-	Retries  int     // calls before it
-	LastSeen Figures // 2xx minus begin of the last admitted request, all nodes
+	Call     Figures       // the SCIM call that was answered with 2xx
+	Retries  int           // calls before it
+	Spent    time.Duration // on these rounds
+	LastSeen Figures       // 2xx minus begin of the last admitted request, all nodes
 }
 
 // NodeReport is one node's part.
@@ -69,6 +93,7 @@ func (r *Rounds) Report() Report {
 		f := &out.Faults[at[s.fault]]
 		f.Rounds++
 		f.Retries += s.tries - 1
+		f.Spent += s.spent
 		f.Call = append(f.Call, s.took)
 		if s.fault == Calm {
 			out.Barriers = append(out.Barriers, s.took)

@@ -90,6 +90,7 @@ func Measure(t testing.TB, o Options, rounds int, steady time.Duration) Costs {
 	o.Statements = true
 	c := Start(t, o)
 	r := NewRounds(c, time.Millisecond, 1)
+	r.Exact = true
 	// Before anybody was refused: refusals are audited in batches some seconds later.
 	costs := c.Steady(steady)
 	r.Run(rounds, Faults(c.Redis.Form)[:1])
