@@ -39,7 +39,7 @@ bench: ## Measure the stores and the gate; ratios of one run mean something, tim
 	go test -run '^$$' -bench . -benchmem ./bench/... ./proxy ./session
 
 cutoff: ## Cut a member off ROUNDS (1000) times across three nodes, while things break; write docs/cutoff.md
-	CI=true go test -count=1 -timeout 6h -run 'TestGuaranteeCutOffAcrossNodes' ./internal/gatetest -args \
+	CI=true go test -count=1 -timeout 6h -parallel 3 -run 'TestGuaranteeCutOffAcrossNodes' ./internal/gatetest -args \
 		-cutoff.rounds $(ROUNDS) -cutoff.out $(CURDIR)/docs/cutoff.md
 
 websockets: ## Open 10,000 idle WebSockets on one gateway, revoke one member, print the memory of each

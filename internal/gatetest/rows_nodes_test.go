@@ -85,6 +85,23 @@ func (c crew) everywhere(what, cookies string, want int) {
 	}
 }
 
+// nowhere demands that no node admits. unwoken is cut from Redis: it learns
+// of a cut-off by itself, later than the others, and the answer has to wait for it.
+// Who must be read there is told 503.
+func (c crew) nowhere(what, cookies string, unwoken *cluster.Node) {
+	c.t.Helper()
+	for i, n := range c.Nodes {
+		a := c.show(i, cookies)
+		if a.Status != http.StatusUnauthorized && (n != unwoken || a.Status != http.StatusServiceUnavailable) {
+			c.t.Errorf("%s: node %d answers %d", what, i+1, a.Status)
+		}
+	}
+	unwoken.RestoreRedis()
+	eventually(c.t, what+": the node that was cut from Redis says 401", func() bool {
+		return c.show(unwoken.Index, cookies).Status == http.StatusUnauthorized
+	})
+}
+
 // atIdP begins a sign-in by way of one node and answers where the identity
 // provider is asked.
 func (c crew) atIdP(node int, v *demo.Visitor) string {
@@ -205,6 +222,7 @@ func TestRowsAcrossNodes(t *testing.T) {
 			kept := cluster.Cookies(v, c.App)
 			c.everywhere("benign", kept, http.StatusOK)
 			streams := c.streams(kept)
+			c.Nodes[2].CutRedis()
 			u, err := url.Parse(origin)
 			if err != nil {
 				t.Fatal(err)
@@ -212,7 +230,7 @@ func TestRowsAcrossNodes(t *testing.T) {
 			if a := c.send(i, v, http.MethodPost, origin+"/logout", nil, "Origin", u.Scheme+"://"+u.Host, "Sec-Fetch-Site", "same-origin"); a.Status != http.StatusOK {
 				t.Fatalf("logout: %d %s", a.Status, a.Body)
 			}
-			c.everywhere("the cookie that somebody kept", kept, http.StatusUnauthorized)
+			c.nowhere("the cookie that somebody kept", kept, c.Nodes[2])
 			c.dead(fmt.Sprint("after logout ", i), streams)
 			c.everywhere("her other browser", cluster.Cookies(other, c.App), http.StatusOK)
 		}
@@ -229,10 +247,11 @@ func TestRowsAcrossNodes(t *testing.T) {
 			accepted := c.Visitor(1)
 			acs2, form2 := c.responds(2, accepted, ana)
 			code := codeURL(t, c.Gateway, c.post(0, accepted, acs2, form2)) // everything but the last step
+			c.Nodes[2].CutRedis()
 			if k := c.SCIM(i, call.method, "/Users/"+anaID, call.body); k.Status/100 != 2 {
 				t.Fatalf("%s: %d %s", call.method, k.Status, k.Body)
 			}
-			c.everywhere(call.method, kept, http.StatusUnauthorized)
+			c.nowhere(call.method, kept, c.Nodes[2])
 			c.dead("after "+call.method, streams)
 			// Who he is was proven; whether he may come in is asked at the last step.
 			if a := c.post(2, racer, acs, form); strings.Contains(a.Body, "/complete?code=") {

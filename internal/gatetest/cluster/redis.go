@@ -74,7 +74,7 @@ func (r Redis) addrs() (out []string) {
 
 // URL is what a node is configured with; by way of its relays, if any.
 func (r Redis) URL(relays []*testserver.Relay) string {
-	url := ""
+	var url string
 	switch r.Form {
 	case Sentinel:
 		url = r.sentinel.URL

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,6 +118,14 @@ func (k Costs) Markdown() string {
 	s := k.Steady
 	b.WriteString("\n| steady state, members known to the nodes | Redis commands | SQL statements |\n|---|---|---|\n")
 	fmt.Fprintf(&b, "| a second, all nodes, without any request | %.1f | %.1f |\n", s.RedisIdle, s.SQLIdle)
-	fmt.Fprintf(&b, "| per 1,000 admitted requests beyond that, at %.0f requests a second (goal: 0) | %.2f | %.2f |\n\n", s.PerSecond, s.RedisPerRequest, s.SQLPerRequest)
+	fmt.Fprintf(&b, "| per 1,000 admitted requests beyond that, at %.0f requests a second (goal: 0) | %.2f | %.2f |\n\n", s.PerSecond, tidy(s.RedisPerRequest), tidy(s.SQLPerRequest))
 	return b.String()
+}
+
+// tidy keeps noise of the measurement from reading "-0.00".
+func tidy(f float64) float64 {
+	if math.Abs(f) < 0.005 {
+		return 0
+	}
+	return f
 }

@@ -54,7 +54,7 @@ func (c *Cluster) OpenSocket(node int, cookies string) (*Stream, error) {
 		return nil, err
 	}
 	s.ws = ws
-	if err := ws.Write(dial, websocket.MessageText, []byte("open")); err == nil {
+	if err = ws.Write(dial, websocket.MessageText, []byte("open")); err == nil {
 		_, _, err = ws.Read(dial)
 	}
 	if err != nil {
@@ -98,7 +98,10 @@ func (c *Cluster) OpenEvents(node int, cookies string) (*Stream, error) {
 		return nil, statusError(resp.StatusCode)
 	}
 	br := bufio.NewReader(resp.Body)
-	if _, err := br.ReadString('\n'); err != nil || !late.Stop() {
+	if _, err = br.ReadString('\n'); err == nil && !late.Stop() {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
 		_ = resp.Body.Close()
 		s.cancel()
 		return nil, err
