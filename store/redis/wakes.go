@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -165,7 +166,7 @@ func (w *Wakes) subscribe(ctx context.Context) (*goredis.PubSub, error) {
 	}
 	s := from.Subscribe(limited, w.channel())
 	for {
-		msg, err := s.ReceiveTimeout(limited, d.timeout)
+		msg, err := hear(limited, s, d.timeout)
 		if err != nil {
 			closePubSub(s)
 			return nil, err
@@ -174,6 +175,18 @@ func (w *Wakes) subscribe(ctx context.Context) (*goredis.PubSub, error) {
 			return s, nil
 		}
 	}
+}
+
+// hear waits for one message. The library asserts the types of what a
+// subscription brings: an answer that belongs to somebody else (fault 5) panics
+// there, on a goroutine of ours that nobody else recovers.
+func hear(ctx context.Context, s *goredis.PubSub, timeout time.Duration) (msg any, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			msg, err = nil, fmt.Errorf("redis: subscription brought an answer to something else: %v", v)
+		}
+	}()
+	return s.ReceiveTimeout(ctx, timeout)
 }
 
 // receive calls woken for each wake-up. It answers nil when the subscription has
@@ -188,7 +201,7 @@ func (w *Wakes) receive(ctx context.Context, s *goredis.PubSub, woken func()) er
 		if left <= 0 {
 			return nil
 		}
-		msg, err := s.ReceiveTimeout(ctx, left)
+		msg, err := hear(ctx, s, left)
 		if isTimeout(err) && ctx.Err() == nil {
 			return nil
 		}

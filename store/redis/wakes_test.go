@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -136,6 +137,37 @@ func TestWakesSurviveALostConnection(t *testing.T) {
 			e.heard("a new subscription makes up for the lost wake-up")
 			wakeUntilHeard(t, near, e)
 		})
+	}
+}
+
+// Fault 5: what a subscription brings may be the answer to something else. The
+// library panics over its types; the process must not end by that.
+func TestWakesSurviveAnAnswerToSomethingElse(t *testing.T) {
+	srv := testserver.StartRedis(t)
+	relay := testserver.StartRelay(t, srv.Addr)
+	here, there := open(t, redis.Options{URL: "redis://" + relay.Addr + "/0"}), open(t, redis.Options{URL: srv.URL})
+	e := listen(t, here)
+	wakeUntilHeard(t, there, e)
+	for _, answer := range []string{"*1\r\n$-1\r\n", "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n$1\r\nx\r\n", "*1\r\n$7\r\nmessage\r\n", "*0\r\n", ":1\r\n"} {
+		broken := make(chan struct{}, 100)
+		relay.Edit(func(b []byte) []byte {
+			if !bytes.Contains(b, []byte("message")) {
+				return b
+			}
+			broken <- struct{}{}
+			return []byte(answer)
+		})
+		e.quiet()
+		if err := there.Wakes().Wake(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-broken:
+		case <-time.After(30 * time.Second):
+			t.Fatal("the wake-up never came by")
+		}
+		relay.Edit(func(b []byte) []byte { return b })
+		wakeUntilHeard(t, there, e)
 	}
 }
 
