@@ -72,12 +72,13 @@ func (c *Cluster) SetActive(node int, id string, active bool) Call {
 // caller is a client that keeps its connection to one node, as a browser or a
 // balancer does, and knows when the first byte of each request was sent.
 type caller struct {
-	c    *Cluster
-	node int
-	conn net.Conn
-	at   string // the address that conn leads to
-	br   *bufio.Reader
-	text []byte
+	c      *Cluster
+	node   int
+	sticky bool // stays with a process that leaves until it closes the connection
+	conn   net.Conn
+	at     string // the address that conn leads to
+	br     *bufio.Reader
+	text   []byte
 }
 
 // answerTimeout is of one request. A frozen node answers nothing; its clients
@@ -87,7 +88,7 @@ const answerTimeout = 3 * time.Second
 // get sends one request. began is the moment before its first byte.
 func (k *caller) get(cookies string) (began time.Time, v Verdict, body string) {
 	addr := k.c.Nodes[k.node].Addr()
-	if k.conn != nil && k.at != addr {
+	if k.conn != nil && k.at != addr && !k.sticky {
 		k.close() // a new process serves there
 	}
 	if k.conn == nil {

@@ -75,9 +75,9 @@ func (r *Rounds) Run(n int, list []Fault) {
 	defer work.Wait()
 	defer cancel()
 	for node := range r.c.Nodes {
-		for range memberCallers {
+		for i := range memberCallers {
 			seed := r.rng.Uint64()
-			work.Go(func() { r.hammer(ctx, node, seed) })
+			work.Go(func() { r.hammer(ctx, &caller{c: r.c, node: node, sticky: i == 0}, seed) })
 		}
 		for range bystanderCallers {
 			work.Go(func() { r.stand(ctx, node) })
@@ -118,8 +118,7 @@ func (r *Rounds) schedule(n int, list []Fault) []Fault {
 
 // hammer is one client of the member: mostly with the newest cookie, often
 // with one that was cut off, also long ago.
-func (r *Rounds) hammer(ctx context.Context, node int, seed uint64) {
-	k := &caller{c: r.c, node: node}
+func (r *Rounds) hammer(ctx context.Context, k *caller, seed uint64) {
 	defer k.close()
 	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a choice of cookies
 	for ctx.Err() == nil {
@@ -127,8 +126,8 @@ func (r *Rounds) hammer(ctx context.Context, node int, seed uint64) {
 		if session >= 0 {
 			round := int(r.current.Load())
 			began, v, body := k.get(cookies)
-			r.h.Member(round, node, session, r.c.since(began), r.c.since(time.Now()), v)
-			r.whose(round, node, v, body, demo.People()[0].User)
+			r.h.Member(round, k.node, session, r.c.since(began), r.c.since(time.Now()), v)
+			r.whose(round, k.node, v, body, demo.People()[0].User)
 		}
 		time.Sleep(r.pace)
 	}
