@@ -20,7 +20,10 @@ type cutError struct {
 	reason string // for log and metrics
 }
 
-func (e *cutError) Error() string { return "proxy: cut off: " + e.reason }
+// cutPrefix begins the text of every cutError.
+const cutPrefix = "proxy: cut off: "
+
+func (e *cutError) Error() string { return cutPrefix + e.reason }
 
 // membership says in which list a link is.
 type membership int

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log"
 	"io"
 	"log/slog"
 	"net/http"
@@ -82,9 +84,24 @@ func New(o Options) (*Gate, error) {
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   g.upstreamFailed,
 		// One line when an answer breaks in the middle; what breaks before is ours to log.
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+		ErrorLog: log.New(brokenAnswers{o.Log}, "", 0),
 	}
 	return g, nil
+}
+
+// brokenAnswers logs what httputil says of an answer that broke in the middle.
+// What we cut off ourselves is no fault of the application: the access record of
+// that request says why.
+type brokenAnswers struct{ log *slog.Logger }
+
+// Write implements io.Writer for one line.
+func (b brokenAnswers) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.Contains(line, []byte(cutPrefix)) {
+		level = slog.LevelDebug
+	}
+	b.log.Log(context.Background(), level, strings.TrimSpace(string(line)))
+	return len(line), nil
 }
 
 // SetRoutes swaps the table. Running streams keep their connection and are asked

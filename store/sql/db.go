@@ -170,6 +170,7 @@ func passing(err error) bool {
 		switch pg.Code {
 		case "40001", "40P01", // serialization failure, deadlock
 			"55P03",          // lock_timeout
+			"25P03",          // this process stood still in the middle; rolled back
 			"57P01", "57P03", // shutting down, starting up
 			"53300": // too many connections
 			return true

@@ -122,7 +122,9 @@ func postgresConfig(url string) (*pgx.ConnConfig, error) {
 	// open by a paused process would hold the revocation counter.
 	set("statement_timeout", "10000")
 	set("lock_timeout", "2000")
-	set("idle_in_transaction_session_timeout", "10000")
+	// Shorter than lock_timeout: a node that was frozen in the middle of a
+	// transaction must not make the cut-offs of the others fail.
+	set("idle_in_transaction_session_timeout", "1500")
 	return conf, nil
 }
 
