@@ -102,7 +102,8 @@ func TestSentinelFailover(t *testing.T) {
 // TestDemotedPrimary: connections that lead to a server which has become a
 // replica are given up in the very call that finds out.
 func TestDemotedPrimary(t *testing.T) {
-	a, b := testserver.StartRedis(t), testserver.StartRedis(t)
+	t.Parallel() // mostly waiting
+	a, b := testserver.StartRedis(t, "--repl-diskless-sync-delay", "0"), testserver.StartRedis(t, "--repl-diskless-sync-delay", "0")
 	fake, name := fakeSentinel(t, a.Addr)
 	w := watchPatiently(t, "redis+sentinel://"+fake.Addr+"/main")
 	r := w.create("a")
@@ -135,7 +136,8 @@ func TestDemotedPrimary(t *testing.T) {
 // TestReplicaIsNeverRead: a sentinel that is behind names a server that follows
 // another by now. Its answers may be old.
 func TestReplicaIsNeverRead(t *testing.T) {
-	a, b := testserver.StartRedis(t), testserver.StartRedis(t)
+	t.Parallel() // mostly waiting
+	a, b := testserver.StartRedis(t, "--repl-diskless-sync-delay", "0"), testserver.StartRedis(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := net.SplitHostPort(a.Addr)
 	direct := watchPatiently(t, a.URL)
 	r := direct.create("a")
