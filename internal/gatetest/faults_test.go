@@ -223,15 +223,7 @@ func TestGuaranteeFailClosedRedisFlushed(t *testing.T) {
 	}
 	ben := w.signedIn(w.ben())
 
-	o, err := goredis.ParseURL(redis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := goredis.NewClient(o)
-	defer c.Close()
-	if err := c.FlushAll(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
+	flush(t, redis)
 	w.forget(w.userID(w.ben())) // or the cache would still know him, rightly
 
 	if a := w.get(ben, w.Facts.App+"/"); a.Status != http.StatusFound || !strings.HasPrefix(a.Header.Get("Location"), w.Facts.Gateway+"/login") {
@@ -393,3 +385,17 @@ func TestApplicationDownIsSaidWithinThreeSeconds(t *testing.T) {
 }
 
 func jsonInto(body string, v any) error { return json.Unmarshal([]byte(body), v) }
+
+// flush empties a Redis.
+func flush(t *testing.T, url string) {
+	t.Helper()
+	o, err := goredis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := goredis.NewClient(o)
+	defer c.Close()
+	if err := c.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
