@@ -164,6 +164,7 @@ func (n *node) hit(key cacheKey, gen int64) (*Principal, error) {
 // read mirrors Manager.read. A client that hangs up is not modelled.
 func (n *node) read(h secret.Hash, used time.Time) (flight, error) {
 	m := n.m
+	before := m.flights.begun()
 	for range maxRereads + 1 {
 		gen, leased := m.cutoff.lease.held()
 		n.stall()
@@ -179,11 +180,12 @@ func (n *node) read(h secret.Hash, used time.Time) (flight, error) {
 		}
 		fl, mine := m.flights.enter(h, gen)
 		if mine {
+			fl.used = used
 			n.w.spawn(n, func() { n.fly(h, fl, used) })
 		}
 		n.await(fl)
 		switch {
-		case fl.err != nil && (mine || !verdict(fl.err)):
+		case fl.err != nil && (mine || !verdict(fl.err) || fl.n > before && fl.tells(used)):
 			return flight{}, fl.err
 		case fl.err != nil:
 		case m.Still(fl.p):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 )
@@ -70,6 +71,46 @@ func TestFiftyRequestsOfOneSessionShareOneRead(t *testing.T) {
 	}
 	if w.dir.reads > 5 { // those that came after it landed hit the cache
 		t.Errorf("%d reads for %d requests", w.dir.reads, n)
+	}
+}
+
+// slowStore reads as slowly as a real one: whoever asks meanwhile waits for it.
+type slowStore struct{ session.Store }
+
+func (s slowStore) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
+	time.Sleep(5 * time.Millisecond)
+	return s.Store.Get(ctx, h)
+}
+
+// G2: "ended" is a verdict for all who ask at once, and for none of them a 503.
+func TestFiftyRequestsOfAnEndedSessionAreAllToldThatItEnded(t *testing.T) {
+	w := newWorld(t)
+	_, warm := w.signIn(w.member("ben"))
+	w.leased(warm)
+	_, req := w.signIn(w.member("ana"))
+	if err := w.cutoff.Barrier(t.Context(), w.dir.deactivate("ana")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := session.NewManager(session.ManagerOptions{
+		Store: slowStore{w.store}, Directory: w.dir, Cookies: w.cookies, Cutoff: w.cutoff, Now: w.clock.Now,
+		Limits: session.Limits{Idle: time.Hour, Absolute: 8 * time.Hour}, ProviderActive: func(string) bool { return true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 50
+	var wg sync.WaitGroup
+	var told atomic.Int64
+	for range n {
+		wg.Go(func() {
+			if _, err := m.Admit(t.Context(), req()); errors.Is(err, session.ErrRevoked) || errors.Is(err, session.ErrMember) {
+				told.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if told.Load() != n {
+		t.Errorf("%d of %d were told; the others got a 503, of stores that answer", told.Load(), n)
 	}
 }
 

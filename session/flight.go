@@ -22,6 +22,8 @@ const (
 // before done is closed.
 type flight struct {
 	gen    int64 // the lease it began under; 0 without one
+	n      int64 // of all flights, in the order in which they began
+	used   time.Time
 	leased bool
 	done   chan struct{}
 	p      *Principal
@@ -33,8 +35,16 @@ type flight struct {
 // files after the cache was emptied must not mean fifty reads. The zero value
 // is empty.
 type flights struct {
-	mu sync.Mutex
-	m  map[secret.Hash]*flight
+	mu   sync.Mutex
+	m    map[secret.Hash]*flight
+	last int64
+}
+
+// begun is the number of the last flight that began before now.
+func (f *flights) begun() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
 }
 
 // enter answers the flight to wait for, and whether the caller must fly it. A
@@ -49,7 +59,8 @@ func (f *flights) enter(h secret.Hash, gen int64) (fl *flight, mine bool) {
 	if f.m == nil {
 		f.m = map[secret.Hash]*flight{}
 	}
-	fl = &flight{gen: gen, leased: true, done: make(chan struct{})}
+	f.last++
+	fl = &flight{gen: gen, n: f.last, leased: true, done: make(chan struct{})}
 	f.m[h] = fl
 	return fl, true
 }
@@ -68,6 +79,7 @@ func (f *flights) land(h secret.Hash, fl *flight) {
 // "other teams", so it is read again to know which. Bounded, because a bulk
 // change of teams can go on for as long as it likes.
 func (m *Manager) read(ctx context.Context, h secret.Hash, used time.Time) (flight, error) {
+	before := m.flights.begun()
 	for range maxRereads + 1 {
 		gen, leased := m.cutoff.lease.held()
 		if !leased {
@@ -80,6 +92,7 @@ func (m *Manager) read(ctx context.Context, h secret.Hash, used time.Time) (flig
 		}
 		fl, mine := m.flights.enter(h, gen)
 		if mine {
+			fl.used = used
 			// On its own: the client that began it may hang up while others wait.
 			go m.fly(context.WithoutCancel(ctx), h, fl, used)
 		}
@@ -89,16 +102,22 @@ func (m *Manager) read(ctx context.Context, h secret.Hash, used time.Time) (flig
 			return flight{}, ctx.Err()
 		}
 		switch {
-		case fl.err != nil && (mine || !verdict(fl.err)):
+		case fl.err != nil && (mine || !verdict(fl.err) || fl.n > before && fl.tells(used)):
 			return flight{}, fl.err
 		case fl.err != nil:
 			// Another's "no" may be about a moment before this request, or about a
-			// cookie that had rested for longer.
+			// cookie that had rested for longer. The next one is about neither, so fifty
+			// who ask about a dead session at once are all told.
 		case m.Still(fl.p):
 			return *fl, nil
 		}
 	}
 	return flight{}, errors.New("session: principal kept changing while it was read")
+}
+
+// tells reports whether the flight's verdict holds for a cookie last used then too.
+func (fl *flight) tells(used time.Time) bool {
+	return !errors.Is(fl.err, ErrExpired) || !used.After(fl.used)
 }
 
 func (m *Manager) fly(ctx context.Context, h secret.Hash, fl *flight, used time.Time) {
