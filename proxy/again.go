@@ -89,12 +89,13 @@ const maxAsking = 8
 
 // refused keeps the flights whose route now refuses their person. One question
 // is put per session and route: the route of today, which two paths that shared
-// one yesterday need not share. Where it cannot be answered, streams count as
+// one yesterday need not share, nor its public part. Where it cannot be answered, streams count as
 // refused (nothing would ever ask again), other requests may finish.
 func refused(ctx context.Context, fs []*flight) []*flight {
 	type question struct {
 		session secret.Hash
 		route   *Route
+		public  bool
 	}
 	answers := map[question]*answer{}
 	asked := make([]*answer, len(fs))
@@ -106,6 +107,7 @@ func refused(ctx context.Context, fs []*flight) []*flight {
 		if a.g != nil {
 			q.route = a.route()
 		}
+		q.public = q.route != nil && q.route.isPublic(a.q)
 		if asked[i] = answers[q]; asked[i] != nil {
 			continue
 		}

@@ -296,6 +296,41 @@ func TestRecheckUsesTodaysRoutes(t *testing.T) {
 	ended(t, s)
 }
 
+// One answer serves a session's exchanges on one route, but not across the line
+// between what is public there now and what is not.
+func TestRecheckOfAPathThatBecamePublicSparesNoOther(t *testing.T) {
+	r := newRig(t)
+	var open atomic.Int32
+	r.app.handler = streaming(&open, nil)
+	stream := func(target string) *bufio.Reader {
+		c := r.dial()
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, "GET "+target+" HTTP/1.1\r\nHost: "+appHost+"\r\n"+as("ana")+"\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || res.StatusCode != 200 {
+			t.Fatalf("%v %v", res, err)
+		}
+		return bufio.NewReader(res.Body)
+	}
+	private, opened := stream("/private"), stream("/opened") // the newest is asked about first
+	routes, err := Compile([]RouteSpec{{
+		Name: "app", Origins: []string{"https://" + appHost}, Upstream: r.up.URL, Teams: []string{"finance"}, Public: []string{"/opened"},
+	}}, "https://sso.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.gate.SetRoutes(routes)
+	r.live.Cut(context.Background(), member.Revocation{Kind: member.Recheck, Scope: member.ScopeAll})
+	if n := r.inFlight(); n != 1 {
+		t.Errorf("%d of 2 streams are open, want the public one alone: ana is not in the team", n)
+	}
+	_ = opened
+	if r.inFlight() == 1 {
+		ended(t, private)
+	}
+}
+
 // A principal that went stale between admission and the first event (C10).
 func TestStreamDoesNotBeginStale(t *testing.T) {
 	r := newRig(t)
