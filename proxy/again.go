@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -56,8 +58,16 @@ func (a *again) route() *Route {
 	return rt
 }
 
-// ask decides anew, with today's route.
-func (a *again) ask(ctx context.Context, rt *Route) answer {
+// ask decides anew, with today's route. It runs on a goroutine of its own, where a
+// panic would end the process (fault 25): it is no answer instead.
+func (a *again) ask(ctx context.Context, rt *Route) (said answer) {
+	defer func() {
+		if v := recover(); v != nil {
+			said = unknown
+			// Not the value: it is often the input that caused it (L01).
+			a.g.o.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("while", "asking again"), slog.String("stack", string(debug.Stack())))
+		}
+	}()
 	if rt.isPublic(a.q) {
 		return allowed
 	}

@@ -38,12 +38,17 @@ type fakeSessions struct {
 	errs  map[string]error
 	stale map[*session.Principal]bool
 	calls int
+
+	panics bool
 }
 
 func (f *fakeSessions) Admit(_ context.Context, r *http.Request) (*session.Principal, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
+	if f.panics {
+		panic("boom")
+	}
 	cs := r.CookiesNamed(cookieName)
 	if len(cs) == 0 {
 		return nil, session.ErrNoCookie

@@ -340,3 +340,43 @@ func TestTunnelCutBeforeItsGreeting(t *testing.T) {
 		t.Error("greeted after it was cut")
 	}
 }
+
+// Fault 25: a recheck asks on goroutines of its own, where a panic would end the
+// process. It is no answer instead, and without one a stream is closed.
+func TestAPanicWhileAskingAgainClosesTheStreamAndNotTheProcess(t *testing.T) {
+	r := newRig(t)
+	var open atomic.Int32
+	r.app.handler = streaming(&open, nil)
+	s := openStream(t, r, "ana")
+	r.sessions.change(func() { r.sessions.panics = true })
+	r.live.Cut(context.Background(), member.Revocation{Kind: member.Recheck, Scope: member.ScopeAll})
+	ended(t, s)
+	if log := r.log.String(); !strings.Contains(log, "msg=panic") || strings.Contains(log, "boom") {
+		t.Errorf("want a record of it that does not repeat the value (L01): %s", log)
+	}
+}
+
+// brokenApp is an application's side with a fault in it.
+type brokenApp struct{ io.ReadWriteCloser }
+
+func (brokenApp) Read([]byte) (int, error) { panic("boom") }
+
+// Fault 25: pumps run after the handler has returned, with nobody to recover for them.
+func TestAPanicInATunnelEndsTheTunnelAndNotTheProcess(t *testing.T) {
+	l, err := NewLive(LiveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := bareFlight(l, 1)
+	if err := l.enter(f); err != nil {
+		t.Fatal(err)
+	}
+	client, server := net.Pipe()
+	app, _ := net.Pipe()
+	f.tunnel = newTunnel(server, nil, brokenApp{app}, f, web.Detached{})
+	go f.tunnel.start([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n"))
+	if _, err := io.ReadAll(client); err != nil {
+		t.Fatal(err)
+	}
+	<-l.whenIdle()
+}

@@ -73,23 +73,42 @@ func (t *tunnel) greet(head []byte) error {
 
 // up carries what the client sends to the application.
 func (t *tunnel) up() {
-	err := relay(t.app, t)
-	switch {
-	case t.closing.Load():
-		_, _ = t.Read(make([]byte, idleBuffer)) // drops the rest
-	case err == nil:
-		err = closeWrite(t.app)
-	}
-	t.done(err)
+	t.pump(func() error {
+		err := relay(t.app, t)
+		switch {
+		case t.closing.Load():
+			_, _ = t.Read(make([]byte, idleBuffer)) // drops the rest
+		case err == nil:
+			err = closeWrite(t.app)
+		}
+		return err
+	})
 }
 
 // down carries what the application sends to the client.
 func (t *tunnel) down() {
-	err := relay(t, t.app)
-	if err == nil {
-		err = t.closeWrite()
-	}
-	t.done(err)
+	t.pump(func() error {
+		err := relay(t, t.app)
+		if err == nil {
+			err = t.closeWrite()
+		}
+		return err
+	})
+}
+
+var errPump = errors.New("proxy: panic in a tunnel")
+
+// pump is one direction until it ends. Nobody else would recover for it: a panic
+// ends the tunnel and not the process (fault 25).
+func (t *tunnel) pump(carry func() error) {
+	err := errPump
+	defer func() {
+		if v := recover(); v != nil {
+			t.record.Panicked(v)
+		}
+		t.done(err)
+	}()
+	err = carry()
 }
 
 // done is a pump's last act. A direction that ended well leaves the other one

@@ -31,6 +31,14 @@ func (d Detached) Annotate(key, value string) {
 	}
 }
 
+// Panicked counts and logs a panic that was recovered after the handler, as one in
+// it is (fault 25). Safe for concurrent use.
+func (d Detached) Panicked(v any) {
+	if d.x != nil {
+		d.x.m.panicked(context.Background(), d.x.id, v)
+	}
+}
+
 // End writes the access record, or has it written when the handler returns. Only
 // the first call counts. Safe for concurrent use.
 func (d Detached) End() {

@@ -68,3 +68,24 @@ func TestDetachOutsideOfAHandlerDoesNothing(*testing.T) {
 	d.Annotate("cut", "x")
 	d.End()
 }
+
+// Fault 25: what runs on after the handler has nobody else to say so.
+func TestAPanicAfterTheHandlerIsCountedAndLoggedLikeOneInIt(t *testing.T) {
+	var log bytes.Buffer
+	m, err := NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		defer Detach(r.Context()).End()
+		Detach(r.Context()).Panicked("boom")
+	}), Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: m})
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	if n := testutil.ToFloat64(m.panics); n != 1 {
+		t.Errorf("panics_total is %v", n)
+	}
+	if s := log.String(); strings.Count(s, "msg=panic") != 1 || strings.Contains(s, "boom") {
+		t.Errorf("want one record that does not repeat the value (L01): %s", s)
+	}
+	Detached{}.Panicked("boom") // outside of a Handler
+}

@@ -13,6 +13,7 @@ import (
 // context, so that a refusal deep inside another package can name the same
 // reference as the access record.
 type exchange struct {
+	m      *middleware
 	id     string
 	addr   netip.Addr
 	secure bool // people reach this gateway by https

@@ -64,7 +64,7 @@ func Handler(next http.Handler, o Options) http.Handler {
 
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := m.o.Now()
-	x := &exchange{id: newID(), addr: clientAddr(r, m.o.Trusted), secure: m.o.Secure || r.TLS != nil}
+	x := &exchange{m: m, id: newID(), addr: clientAddr(r, m.o.Trusted), secure: m.o.Secure || r.TLS != nil}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	w := &response{ResponseWriter: rw}
 	// Handlers may rewrite r.Method, r.Host or r.URL; the record is about what came.
@@ -104,15 +104,7 @@ func (m *middleware) recovered(w *response, r *http.Request, v any) any {
 	if v == http.ErrAbortHandler { //nolint:errorlint // the sentinel itself, as net/http compares it
 		return v // somebody tore the response down on purpose; not a fault
 	}
-	m.o.Metrics.panicked()
-	// The value of a panic is often the input that caused it, so only the
-	// runtime's own words are logged; the stack says where (L01).
-	what := slog.String("type", typeName(v))
-	if re, ok := v.(runtime.Error); ok {
-		what = slog.String("error", clean(re.Error(), maxNoteValue))
-	}
-	m.o.Log.LogAttrs(r.Context(), slog.LevelError, "panic", what,
-		slog.String("request_id", RequestID(r.Context())), slog.String("stack", string(debug.Stack())))
+	m.panicked(r.Context(), RequestID(r.Context()), v)
 	if w.hijacked {
 		return nil // whoever hijacked owns the connection
 	}
@@ -126,6 +118,19 @@ func (m *middleware) recovered(w *response, r *http.Request, v any) any {
 		Lead:   "This is a fault in the gateway, not in anything you did. Please try again; if it stays, pass on the reference below.",
 	})
 	return nil
+}
+
+// panicked counts and logs a panic. Call it while the stack is still the panic's.
+func (m *middleware) panicked(ctx context.Context, id string, v any) {
+	m.o.Metrics.panicked()
+	// The value of a panic is often the input that caused it, so only the
+	// runtime's own words are logged; the stack says where (L01).
+	what := slog.String("type", typeName(v))
+	if re, ok := v.(runtime.Error); ok {
+		what = slog.String("error", clean(re.Error(), maxNoteValue))
+	}
+	m.o.Log.LogAttrs(ctx, slog.LevelError, "panic", what,
+		slog.String("request_id", id), slog.String("stack", string(debug.Stack())))
 }
 
 func (m *middleware) log(ctx context.Context, x *exchange, rec record) {
