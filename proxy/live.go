@@ -81,6 +81,7 @@ func NewLive(o LiveOptions) (*Live, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.Now = session.Steady(o.Now) // as sessions count: a clock set back lengthens nothing (row K06)
 	l := &Live{o: o, sessions: map[secret.Hash]*group{}, members: map[member.ID]*group{}}
 	return l, l.metrics.register(l, o.Metrics)
 }

@@ -220,6 +220,21 @@ func TestW02ExpiryClosesStreams(t *testing.T) {
 	eventually(t, "the registry is empty", func() bool { return r.inFlight() == 0 })
 }
 
+// K06, fault 16: a stream asks nobody again, so its end must not wait for the wall
+// clock to come back.
+func TestW02AClockSetBackDoesNotLengthenAStream(t *testing.T) {
+	now := &clock.Manual{}
+	r := newRig(t, func(c *rigConfig) { c.live = LiveOptions{Now: now.Now, Sweep: 5 * time.Millisecond} })
+	var open atomic.Int32
+	r.app.handler = streaming(&open, nil)
+	p := principal("brief", ana)
+	p.Expires = now.Now().Add(500 * time.Millisecond)
+	r.sessions.by["brief"] = p
+	s := openStream(t, r, "brief")
+	now.Advance(-24 * time.Hour)
+	ended(t, s)
+}
+
 func TestCutAllEndsWhatHasASession(t *testing.T) {
 	r := newRig(t)
 	var open atomic.Int32

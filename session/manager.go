@@ -71,7 +71,7 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 		o.Now = time.Now
 	}
 	return &Manager{
-		Lister:  *newLister(o.Store, o.Directory, o.Limits.Idle, steady(o.Now, bootTime)),
+		Lister:  *newLister(o.Store, o.Directory, o.Limits.Idle, Steady(o.Now)),
 		cookies: o.Cookies, cutoff: o.Cutoff, limits: o.Limits, provider: o.ProviderActive, settings: o.Settings,
 	}, nil
 }
