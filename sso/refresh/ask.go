@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -80,7 +81,15 @@ func (h *held) over(ctx context.Context) (bool, error) {
 }
 
 // ask puts the question. Errors: *sso.RefreshError, [ErrLost], and the store's.
-func (h *held) ask(ctx context.Context) error {
+func (h *held) ask(ctx context.Context) (err error) {
+	// A provider chooses what is parsed here, and no handler recovers (fault 25).
+	defer func() {
+		if v := recover(); v != nil {
+			// Not the value: it is often the input that caused it (L01).
+			h.Log.ErrorContext(ctx, "panic", "while", "asking about a session", "provider", h.g.Identity.Provider, "stack", string(debug.Stack()))
+			err = &sso.RefreshError{Outcome: "panic"}
+		}
+	}()
 	token, err := h.Sealer.Open(h.g.Token, SealContext(h.g.Session))
 	if err != nil {
 		// The operator can still bring the key back: nothing is destroyed.

@@ -131,6 +131,38 @@ func TestAFailureThatPassesEndsNothing(t *testing.T) {
 	}
 }
 
+// Fault 25: nobody recovers for a question that no request asked. One that the
+// provider's answer makes panic is a failure that passes, after every step of it.
+func TestAnAnswerThatPanicsEndsNeitherSessionNorProcess(t *testing.T) {
+	for _, in := range []string{"refresh", "verify"} {
+		t.Run(in, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				n := w.node().run()
+				h := n.signedIn("ana", "t1")
+				w.idp.says(func(string) (sso.Refreshed, error) {
+					if in == "refresh" {
+						panic("boom")
+					}
+					return hostile{}, nil
+				})
+				pass(every + time.Second)
+				if len(w.dir.endings()) != 0 || w.failures(h) == 0 || n.counted("panic") == 0 {
+					t.Errorf("ended %v, %d failures, %d counted", w.dir.endings(), w.failures(h), n.counted("panic"))
+				}
+				if strings.Contains(w.log.String(), "boom") || !strings.Contains(w.log.String(), "panic") {
+					t.Errorf("want a record that does not repeat the value (L01): %s", w.log)
+				}
+			})
+		})
+	}
+}
+
+// hostile is an answer whose check has a fault in it.
+type hostile struct{}
+
+func (hostile) Token() string                { return "" }
+func (hostile) Verify(context.Context) error { panic("boom") }
+
 func TestAProviderThatLimitsUsIsLeftAlone(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		n := w.node().run()
