@@ -22,20 +22,18 @@ func (c *Cutoff) take(ctx context.Context, b Batch) error {
 		if r.Seq > c.begun+1 {
 			c.skip(ctx, r.Seq-1)
 		}
-		if err := c.apply(ctx, r); err != nil {
-			return err
-		}
+		c.apply(ctx, r)
 	}
 	if len(b.Rows) == 0 && b.Last > c.begun {
 		c.skip(ctx, b.Last)
 	}
-	return nil
+	return c.readAnew(ctx)
 }
 
 // skip stands in for rows that cannot be read any more: everybody is asked again.
 func (c *Cutoff) skip(ctx context.Context, upTo int64) {
 	c.logger.Warn("rows of the revocation log are missing: everybody is asked again", "after", c.begun, "up_to", upTo)
-	c.cut(ctx, member.Revocation{Seq: upTo, Kind: member.Recheck, Scope: member.ScopeAll})
+	c.apply(ctx, member.Revocation{Seq: upTo, Kind: member.Recheck, Scope: member.ScopeAll})
 }
 
 // forget begins anew after the log went back: the database was restored, or
@@ -52,7 +50,7 @@ func (c *Cutoff) forget(ctx context.Context, last int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.history++
-	c.applied, c.begun, c.reached = last, last, nil
+	c.applied, c.begun, c.reached, c.unread = last, last, nil, nil
 	clear(c.done)
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -60,8 +58,27 @@ func (c *Cutoff) forget(ctx context.Context, last int64) {
 
 // apply begins to make one row true here. The order is the guarantee: floor first
 // (no new hit), then streams and requests in flight, then the acknowledgement.
-func (c *Cutoff) apply(ctx context.Context, r member.Revocation) error {
-	if r.Kind == member.Reload {
+func (c *Cutoff) apply(ctx context.Context, r member.Revocation) {
+	from := c.begun + 1
+	c.begun = r.Seq
+	switch r.Kind {
+	case member.Reload:
+		c.unread = append(c.unread, r)
+		return
+	case member.End:
+		c.tidier.notice()
+	case member.Recheck:
+	}
+	c.cut(ctx, from, r)
+}
+
+// readAnew acts on the Reload rows, in order, after the batch's other rows: what
+// cannot be read must not keep streams open that a row behind it ends. After an
+// error it is tried again with the next batch; until then nothing from that row on
+// is acknowledged, and the lease runs out (C11).
+func (c *Cutoff) readAnew(ctx context.Context) error {
+	for len(c.unread) > 0 {
+		r := c.unread[0]
 		if c.reload != nil {
 			rctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 			err := c.reload(rctx, r.Target)
@@ -70,29 +87,25 @@ func (c *Cutoff) apply(ctx context.Context, r member.Revocation) error {
 				return fmt.Errorf("session: reload %s: %w", r.Target, err)
 			}
 		}
+		c.unread = c.unread[1:]
 		if r.Target == member.ReloadKeys {
-			from := c.begun + 1
-			c.begun = r.Seq
-			c.finish(c.history, from, r.Seq)
-			return nil
+			c.finish(c.history, r.Seq, r.Seq)
+			continue
 		}
 		r.Kind, r.Scope, r.Target = member.Recheck, member.ScopeAll, ""
+		c.cut(ctx, r.Seq, r)
 	}
-	if r.Kind == member.End {
-		c.tidier.notice()
-	}
-	c.cut(ctx, r)
 	return nil
 }
 
 // cut raises the floor now and closes streams beside the loop: a recheck that
 // asks a slow store for thousands of streams, or a peer that does not read, must
 // not hold up the deactivation behind it. Closing is bounded; what has not been
-// answered by then is closed. Acknowledged is in order all the same.
-func (c *Cutoff) cut(ctx context.Context, r member.Revocation) {
+// answered by then is closed. Acknowledged is in order all the same: the rows from
+// a number to r's are true once it is done.
+func (c *Cutoff) cut(ctx context.Context, from int64, r member.Revocation) {
 	c.floors.raise(r)
-	from, history := c.begun+1, c.history
-	c.begun = r.Seq
+	history := c.history
 	c.spawn(func() {
 		ctx, cancel := context.WithTimeout(ctx, c.cutWait)
 		defer cancel()

@@ -46,8 +46,9 @@ type Cutoff struct {
 	cutting sync.WaitGroup
 
 	// Of the loop alone.
-	begun   int64   // the last row whose floor is raised; its streams may still be closing
-	reached []reach // calls whose rows are not all acknowledged, in order
+	begun   int64               // the last row whose floor is raised, or that is unread; its streams may still be closing
+	unread  []member.Revocation // Reload rows that are still to be acted on, in order
+	reached []reach             // calls whose rows are not all acknowledged, in order
 
 	mu      sync.Mutex
 	node    Node

@@ -311,14 +311,12 @@ func (n *node) mirroredTake(ctx context.Context, b Batch) error {
 		if r.Seq > c.begun+1 {
 			n.mirroredSkip(ctx, r.Seq-1)
 		}
-		if err := n.mirroredApply(ctx, r); err != nil {
-			return err
-		}
+		n.mirroredApply(ctx, r)
 	}
 	if len(b.Rows) == 0 && b.Last > c.begun {
 		n.mirroredSkip(ctx, b.Last)
 	}
-	return nil
+	return n.mirroredReadAnew(ctx)
 }
 
 func (n *node) mirroredSkip(ctx context.Context, upTo int64) {
@@ -331,25 +329,43 @@ func (n *node) mirroredSkip(ctx context.Context, upTo int64) {
 	n.c.skip(ctx, upTo)
 }
 
-// mirroredApply is Cutoff.apply with the ways in which C10 and C11 can be broken.
-func (n *node) mirroredApply(ctx context.Context, r member.Revocation) error {
+// mirroredApply is Cutoff.apply.
+func (n *node) mirroredApply(ctx context.Context, r member.Revocation) {
 	c := n.c
+	from := c.begun + 1
+	c.begun = r.Seq
 	if r.Kind == member.Reload {
+		c.unread = append(c.unread, r)
+		return
+	}
+	n.mirroredCut(ctx, from, r)
+}
+
+// mirroredReadAnew is Cutoff.readAnew with the way in which C11 can be broken.
+func (n *node) mirroredReadAnew(ctx context.Context) error {
+	c := n.c
+	for len(c.unread) > 0 {
+		r := c.unread[0]
 		if n.w.broken == reloadAfterAck {
 			n.w.spawn(n, func() { _ = n.Reload(ctx, 0) })
 		} else if err := c.reload(ctx, r.Target); err != nil {
 			return fmt.Errorf("session: reload %s: %w", r.Target, err)
 		}
+		c.unread = c.unread[1:]
 		r.Kind, r.Scope, r.Target = member.Recheck, member.ScopeAll, ""
+		n.mirroredCut(ctx, r.Seq, r)
 	}
+	return nil
+}
+
+// mirroredCut is Cutoff.cut with the way in which C10 can be broken.
+func (n *node) mirroredCut(ctx context.Context, from int64, r member.Revocation) {
+	c := n.c
 	if n.w.broken == ackBeforeCut {
 		c.floors.raise(r)
-		from := c.begun + 1
-		c.begun = r.Seq
 		c.finish(c.history, from, r.Seq)
 		n.w.spawn(n, func() { c.streams.Cut(ctx, r) })
-		return nil
+		return
 	}
-	c.cut(ctx, r)
-	return nil
+	c.cut(ctx, from, r)
 }

@@ -270,6 +270,62 @@ func TestAReloadRowIsAcknowledgedOnlyOnceItWasReloaded(t *testing.T) {
 	}
 }
 
+// K07: settings or keys that a node cannot read are no reason for somebody's
+// streams to stay open there. The row is not acknowledged, and nothing behind it.
+func TestAReloadThatFailsDoesNotHoldUpTheDeactivationBehindIt(t *testing.T) {
+	w := newWorld(t)
+	var fail atomic.Bool
+	var asked atomic.Int64
+	fail.Store(true)
+	w.restart(func(o *session.CutoffOptions) {
+		o.LeaseGrace = time.Hour // it must not be the loss of the lease that closes them
+		o.Reload = func(context.Context, string) error {
+			asked.Add(1)
+			if fail.Load() {
+				return errDown
+			}
+			return nil
+		}
+	})
+	w.member("ana")
+	for range 2 {
+		w.log.add(member.Revocation{Kind: member.Reload, Scope: member.ScopeAll, Target: member.ReloadKeys})
+	}
+	settings := w.log.add(member.Revocation{Kind: member.Reload, Scope: member.ScopeAll, Target: member.ReloadSettings})
+	last := w.dir.deactivate("ana")
+	ends := func() (n int) {
+		w.streams.mu.Lock()
+		defer w.streams.mu.Unlock()
+		for _, r := range w.streams.cuts {
+			if r.Kind == member.End && r.Target == "ana" {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "her streams are closed", func() bool { return ends() == 1 })
+	was := asked.Load()
+	eventually(t, "it is tried again", func() bool { return asked.Load() > was+1 })
+	if n := w.cutoff.Applied(); n != 0 {
+		t.Fatalf("acknowledged up to %d of what it could not read", n)
+	}
+	fail.Store(false)
+	if err := w.cutoff.Barrier(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	w.streams.mu.Lock()
+	defer w.streams.mu.Unlock()
+	var rechecks []int64
+	for _, r := range w.streams.cuts {
+		if r.Kind == member.Recheck {
+			rechecks = append(rechecks, r.Seq)
+		}
+	}
+	if len(rechecks) != 1 || rechecks[0] != settings {
+		t.Errorf("streams were asked again for rows %v, want once, for row %d", rechecks, settings)
+	}
+}
+
 // restart replaces the node by one with other options, as a new process.
 func (w *world) restart(change func(*session.CutoffOptions)) {
 	w.t.Helper()
