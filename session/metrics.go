@@ -10,6 +10,10 @@ import (
 // Registerer is where metrics are registered; nil counts nowhere.
 type Registerer = prometheus.Registerer
 
+// barrierBuckets are fine where a healthy installation is, at a second (a silent
+// node), and up to where a barrier gives up.
+var barrierBuckets = []float64{.001, .002, .004, .006, .008, .01, .0125, .015, .02, .025, .03, .04, .05, .075, .1, .25, .5, .9, 1.1, 2, 5, 10}
+
 type cutoffMetrics struct {
 	leaseUp prometheus.Gauge
 	barrier prometheus.Histogram
@@ -21,7 +25,7 @@ func newCutoffMetrics(r Registerer, c *Cutoff) (cutoffMetrics, error) {
 	m := cutoffMetrics{
 		leaseUp: prometheus.NewGauge(prometheus.GaugeOpts{Name: "lease_up", Help: "1 while this node may use its principal cache."}),
 		barrier: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "cutoff_barrier_seconds", Help: "From commit until the cut-off was true on every node.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+			Name: "cutoff_barrier_seconds", Help: "From commit until the cut-off was true on every node.", Buckets: barrierBuckets,
 		}),
 		late: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "session_cleanup_retries_total", Help: "Times that ended sessions could not be deleted yet; they are refused all the same.",
