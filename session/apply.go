@@ -12,7 +12,7 @@ import (
 // long: then nothing that it knows counts any more.
 func (c *Cutoff) take(ctx context.Context, b Batch) error {
 	c.metrics.last.Store(b.Last)
-	if b.Last < c.Applied() {
+	if b.Last < c.begun { // which is never behind what was applied
 		c.forget(ctx, b.Last)
 	}
 	for _, r := range b.Rows {
@@ -42,7 +42,7 @@ func (c *Cutoff) skip(ctx context.Context, upTo int64) {
 // was read under the old one may be used, and who has a stream open cannot be known.
 func (c *Cutoff) forget(ctx context.Context, last int64) {
 	c.logger.Error("the revocation log went back: committed rows are lost; closing all streams and reading everything again",
-		"from", c.Applied(), "to", last)
+		"from", c.begun, "to", last)
 	c.lease.void()
 	c.cache.clear()
 	c.floors.reset()

@@ -219,6 +219,41 @@ func TestALogThatWentBackClosesEverythingAndBeginsAnew(t *testing.T) {
 	}
 }
 
+func TestALogThatWentBackIsNoticedWhileStreamsAreStillClosing(t *testing.T) {
+	w := newWorld(t) // C12: the rows that were lost had begun here and were not acknowledged yet
+	_, req := w.signIn(w.member("ana"))
+	w.leased(req)
+	release, closing := make(chan struct{}), make(chan struct{}, 8)
+	var once sync.Once
+	let := func() { once.Do(func() { close(release) }) }
+	defer let()
+	w.streams.before = func(r member.Revocation) {
+		if r.Kind == member.Recheck {
+			closing <- struct{}{}
+			<-release
+		}
+	}
+	w.log.add(member.Revocation{Kind: member.Recheck, Scope: member.ScopeAll})
+	<-closing
+	w.log.mu.Lock()
+	w.log.rows = nil
+	w.log.mu.Unlock()
+	eventually(t, "it notices", func() bool { return w.streams.cutAll() > 0 })
+	let()
+	// Row 1 of the new history is another one than row 1 of the old.
+	if err := w.cutoff.Barrier(t.Context(), w.dir.deactivate("ana")); err != nil {
+		t.Fatal(err)
+	}
+	if p, _ := w.m.Admit(t.Context(), req()); p != nil {
+		t.Error("a row of the new history was taken for one of the old")
+	}
+	w.streams.mu.Lock()
+	defer w.streams.mu.Unlock()
+	if last := w.streams.cuts[len(w.streams.cuts)-1]; last.Target != "ana" {
+		t.Errorf("cuts: %+v, want the last of ana", w.streams.cuts)
+	}
+}
+
 func TestAReloadRowIsAcknowledgedOnlyOnceItWasReloaded(t *testing.T) {
 	w := newWorld(t) // C11
 	var fail atomic.Bool
