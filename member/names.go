@@ -92,6 +92,8 @@ const (
 	MaxExternalID = 512       // bytes
 	MaxSubject    = 1024      // bytes of a part of an Identity; SAML core 8.3.7 allows 256
 	MaxDocument   = 256 << 10 // bytes
+
+	MaxSessionIndex = 1024 // bytes of a provider's name for its own session
 )
 
 // InvalidError refuses a value that can never be stored. Nothing was applied.

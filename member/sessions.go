@@ -2,6 +2,8 @@ package member
 
 import (
 	"context"
+	"strings"
+	"unicode/utf8"
 )
 
 // EndSession ends one session: a tombstone until its absolute end, so that
@@ -71,7 +73,11 @@ func (d *Directory) EndProvider(ctx context.Context, by Actor, provider, reason 
 
 // EndLogins ends the sessions that a provider's own logout names: a SAML
 // LogoutRequest (NameID and SessionIndex) or an OpenID Connect back-channel logout.
+// An index that no session can have, and not every store could keep, is an [*InvalidError].
 func (d *Directory) EndLogins(ctx context.Context, by Actor, l Logins, reason string) error {
+	if len(l.Index) > MaxSessionIndex || !utf8.ValidString(l.Index) || strings.ContainsRune(l.Index, 0) {
+		return &InvalidError{"session index", "is too long, or not text"}
+	}
 	if _, ok := ParseLogins(l.Target()); !ok {
 		return &InvalidError{"logout", "names no member or provider"}
 	}

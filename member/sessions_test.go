@@ -2,6 +2,7 @@ package member_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/ssogate/ssogate/audit"
@@ -53,6 +54,31 @@ func TestSignOutEverywhereRaisesTheEpoch_C6(t *testing.T) {
 		f.waited("sign out everywhere", row.Seq)
 		if err := f.EndSessions(ctx, idp, "nobody", ""); !errors.Is(err, member.ErrNotFound) {
 			t.Errorf("unknown: %v", err)
+		}
+	})
+}
+
+// G8: an IdP chooses the index. One that no session can have ends nothing, is not
+// written, and is no fault of the database.
+func TestALogoutByAnIndexThatNoSessionCanHaveIsRefused(t *testing.T) {
+	onStores(t, func(t *testing.T, f *fixture) {
+		m := f.active(okta, "ana@corp.example")
+		f.revoker.Take()
+		last := f.last()
+		for name, index := range map[string]string{
+			"too long": strings.Repeat("i", member.MaxSessionIndex+1), "not UTF-8": "i\xff", "with a NUL": "i\x00",
+		} {
+			err := f.EndLogins(ctx, idp, member.Logins{Member: m.ID, Provider: okta.ID, Index: index}, "logout")
+			if _, ok := errors.AsType[*member.InvalidError](err); !ok {
+				t.Errorf("%s: %v, want an InvalidError", name, err)
+			}
+		}
+		if f.last() != last {
+			t.Error("a row was written")
+		}
+		longest := member.Logins{Member: m.ID, Provider: okta.ID, Index: strings.Repeat("i", member.MaxSessionIndex)}
+		if err := f.EndLogins(ctx, idp, longest, "logout"); err != nil {
+			t.Errorf("the longest that a session may have: %v", err)
 		}
 	})
 }

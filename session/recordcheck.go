@@ -5,13 +5,15 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ssogate/ssogate/member"
 )
 
 // Limits of a [Record]. They bound what one session costs a store and what a
 // store will read back; an IdP or a browser chooses some of these strings.
 const (
 	maxRecordWord = 256  // member, provider, address
-	maxRecordText = 1024 // IdP session index, User-Agent
+	maxRecordText = member.MaxSessionIndex // and of a User-Agent
 )
 
 // Check reports why r cannot be a session. Stores call it before writing, and
