@@ -12,7 +12,7 @@ import (
 // Limits of a [Record]. They bound what one session costs a store and what a
 // store will read back; an IdP or a browser chooses some of these strings.
 const (
-	maxRecordWord = 256  // member, provider, address
+	maxRecordWord = 256                    // member, provider, address
 	maxRecordText = member.MaxSessionIndex // and of a User-Agent
 )
 
