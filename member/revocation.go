@@ -39,6 +39,10 @@ const (
 	ScopeAll      RevocationScope = "all"      // Target: ""
 )
 
+// MaxTarget bounds a Target, in bytes: an entry of a PostgreSQL index holds 2704
+// with everything beside it, and a larger row could never be written.
+const MaxTarget = 2000
+
 // Revocation is one row of the revocation log (protocols C1). Seq is dense and
 // in commit order: it comes from one counter row locked last in the transaction.
 // Epoch is the epoch that ended: only sessions with a LOWER epoch than Epoch die

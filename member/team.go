@@ -177,12 +177,8 @@ func changeStep(tx Tx, team ID, s MembershipStep) (n int, of []ID, err error) {
 	return 0, nil, &InvalidError{"members", "has an unknown operation"}
 }
 
-// maxNamed members are named by one row. A larger change concerns everybody: a
-// row stays small, and asking all again costs less than a row for each.
-const (
-	maxNamed    = 100
-	maxIDLength = 64 // ours have 26
-)
+// maxIDLength bounds what may be an id of a member; ours have 26.
+const maxIDLength = 64
 
 // noteTeam audits a change of a team and, when memberships changed, makes
 // cached principals stale: ONE row for the whole change set, whatever its size.
@@ -203,8 +199,10 @@ func (d *Directory) noteTeam(tx Tx, by Actor, c Connection, kind string, t Team,
 			names = append(names, string(id))
 		}
 	}
-	if len(names) <= maxNamed {
-		r.Scope, r.Target = ScopeMembers, strings.Join(names, " ")
+	// A change that names more than a row holds concerns everybody: asking all
+	// again costs less than a row for each.
+	if target := strings.Join(names, " "); len(target) <= MaxTarget {
+		r.Scope, r.Target = ScopeMembers, target
 	}
 	return tx.Revoke(r)
 }

@@ -31,6 +31,7 @@ func Store(t *testing.T, open func(t *testing.T) member.Store) {
 		{"ten thousand memberships at once", manyMemberships},
 		{"invitations", invitations},
 		{"the revocation log is dense", revocationLog},
+		{"a row may name many", longTargets},
 		{"ended sessions stay ended", endedSessions},
 		{"wide endings concern whom they name", wideEndings},
 		{"a failed update leaves nothing", rollback},

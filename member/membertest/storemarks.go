@@ -1,10 +1,28 @@
 package membertest
 
 import (
+	"crypto/rand"
 	"testing"
 
 	"github.com/ssogate/ssogate/member"
 )
+
+// longTargets: a row may name as much as it may. What is random cannot be
+// compressed by the store.
+func longTargets(t *testing.T, s member.Store) {
+	target := ""
+	for len(target) < member.MaxTarget {
+		target += rand.Text()
+	}
+	r := member.Revocation{Kind: member.Recheck, Scope: member.ScopeMembers, Target: target[:member.MaxTarget]}
+	update(t, s, func(tx member.Tx) error { _, err := tx.Revoke(r); return err })
+	view(t, s, func(tx member.Tx) error {
+		if seq, err := tx.LatestRevocation(r.Scope, r.Target); seq != 1 || err != nil {
+			t.Errorf("%d, %v", seq, err)
+		}
+		return nil
+	})
+}
 
 // wideEndings: which rows end a session among others, and which do not.
 func wideEndings(t *testing.T, s member.Store) {
