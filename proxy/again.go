@@ -76,7 +76,7 @@ func (a *again) ask(ctx context.Context, rt *Route) (said answer) {
 		r = &http.Request{Host: rt.site.host, Header: http.Header{"Cookie": {a.cookie}}}
 	}
 	// The request's own context may be ending.
-	p, err := a.g.o.Sessions.Admit(ctx, r.WithContext(ctx))
+	p, err := a.g.o.Sessions.Again(ctx, r.WithContext(ctx))
 	switch {
 	case err != nil && rt.withoutSession(err).Verdict == Unavailable:
 		return unknown

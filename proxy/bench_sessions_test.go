@@ -16,5 +16,9 @@ var benchPrincipal = principal("ana", ana, "sales", "finance")
 func (benchSessions) Admit(context.Context, *http.Request) (*session.Principal, error) {
 	return benchPrincipal, nil
 }
+
+func (benchSessions) Again(context.Context, *http.Request) (*session.Principal, error) {
+	return benchPrincipal, nil
+}
 func (benchSessions) Still(*session.Principal) bool { return true }
 func (benchSessions) IsOurCookie(name string) bool  { return strings.HasPrefix(name, "__Host-ssogate-") }

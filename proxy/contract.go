@@ -10,9 +10,12 @@ import (
 // Sessions admits requests. *session.Manager is the real one.
 type Sessions interface {
 	// Admit reads the app origin's session cookie from r and answers who it is.
-	// Errors: see session.ErrNoCookie and its neighbours; others are 503. It must
-	// also answer while a revocation is being applied: [Live.Cut] asks it then.
+	// Errors: see session.ErrNoCookie and its neighbours; others are 503.
 	Admit(ctx context.Context, r *http.Request) (*session.Principal, error)
+	// Again is Admit for what was admitted before and still runs: no use of the
+	// session, and not bound by its idle limit. It must also answer while a
+	// revocation is being applied: [Live.Cut] asks it then.
+	Again(ctx context.Context, r *http.Request) (*session.Principal, error)
 	// Still re-checks a principal after it was registered (C10): false means a
 	// revocation was applied since it was read.
 	Still(p *session.Principal) bool

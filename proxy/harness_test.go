@@ -65,6 +65,11 @@ func (f *fakeSessions) Admit(_ context.Context, r *http.Request) (*session.Princ
 	return nil, session.ErrBadCookie
 }
 
+// Again implements Sessions: here whoever may begin may also go on.
+func (f *fakeSessions) Again(ctx context.Context, r *http.Request) (*session.Principal, error) {
+	return f.Admit(ctx, r)
+}
+
 func (f *fakeSessions) Still(p *session.Principal) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -485,6 +485,10 @@ type racing struct {
 	once   sync.Once
 }
 
+func (s *racing) Again(ctx context.Context, r *http.Request) (*session.Principal, error) {
+	return s.Admit(ctx, r)
+}
+
 func (s *racing) Admit(ctx context.Context, r *http.Request) (*session.Principal, error) {
 	p, err := s.fakeSessions.Admit(ctx, r)
 	s.once.Do(s.before)

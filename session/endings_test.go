@@ -348,24 +348,78 @@ func TestOneSignInTooManyEndsTheOldestSession(t *testing.T) {
 	}
 }
 
-func TestOfTwoSignInsAtOnceBeyondTheLimitOneStays(t *testing.T) {
+func TestOfManySignInsAtOnceBeyondTheLimitOneStays(t *testing.T) {
 	w := newWorld(t)
 	w.manage(session.Limits{Idle: time.Hour, Absolute: 8 * time.Hour, PerMember: 1}, nil)
 	ana := w.member("ana")
 	var wg sync.WaitGroup
-	reqs := make([]func() *http.Request, 8)
-	for i := range reqs {
-		wg.Go(func() { _, reqs[i] = w.signInBy(ana, "okta", "") })
+	ids := make([]string, 8)
+	for i := range ids {
+		wg.Go(func() { // who is told that another was newer has no id to go on with
+			ids[i], _, _ = w.m.Start(t.Context(), session.Start{Member: ana, Provider: "okta"})
+		})
 	}
 	wg.Wait()
 	live := 0
-	for _, req := range reqs {
-		if _, err := w.m.Admit(t.Context(), req()); err == nil {
+	for _, id := range ids {
+		if id != "" && w.m.Good(t.Context(), id) == nil {
 			live++
 		}
 	}
-	if live != 1 {
-		t.Errorf("%d live sessions, want 1", live)
+	if list, err := w.m.Sessions(t.Context(), "ana"); live != 1 || err != nil || len(list) != 1 {
+		t.Errorf("%d live sessions, list %+v, %v; want 1", live, list, err)
+	}
+}
+
+func TestASessionThatIsOverAtOnceIsNotHandedOut(t *testing.T) {
+	w := newWorld(t) // another node's clock is ahead
+	w.manage(session.Limits{Idle: time.Hour, Absolute: 8 * time.Hour, PerMember: 1}, nil)
+	ana := w.member("ana")
+	w.clock.Advance(time.Minute)
+	_, newer := w.signInBy(ana, "okta", "")
+	w.clock.Advance(-time.Minute)
+	w.manage(session.Limits{Idle: time.Hour, Absolute: 8 * time.Hour, PerMember: 1}, nil)
+	if id, _, err := w.m.Start(t.Context(), session.Start{Member: ana, Provider: "okta"}); err == nil || id != "" {
+		t.Errorf("Start = %q, %v; it is ended already", id, err)
+	}
+	if _, err := w.m.Admit(t.Context(), newer()); err != nil {
+		t.Errorf("the newer one: %v", err)
+	}
+}
+
+func TestAskingAgainIsNoUseOfASession(t *testing.T) {
+	w := newWorld(t) // K06: a WebSocket stays open, and colleagues change teams all night
+	rec, req := w.signIn(w.member("ana"))
+	stored := func() time.Time {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		w.m.RunTouches(ctx, discard())
+		got, err := w.store.Get(t.Context(), rec.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.LastSeen
+	}
+	w.clock.Advance(30 * time.Minute)
+	if p, err := w.m.Again(t.Context(), req()); err != nil || p.Member.ID != "ana" {
+		t.Fatalf("Again = %v, %v", p, err)
+	}
+	if seen := stored(); !seen.Equal(rec.LastSeen) {
+		t.Errorf("last seen moved to %v by a question", seen)
+	}
+	w.clock.Advance(31 * time.Minute) // idle by now
+	if _, err := w.m.Again(t.Context(), req()); err != nil {
+		t.Errorf("what is running ends at the absolute limit, not at the idle one: %v", err)
+	}
+	if _, err := w.m.Admit(t.Context(), req()); !errors.Is(err, session.ErrExpired) {
+		t.Errorf("a new request after the idle limit: %v, want ErrExpired", err)
+	}
+	if err := w.cutoff.Barrier(t.Context(), w.dir.deactivate("ana")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.m.Again(t.Context(), req()); !errors.Is(err, session.ErrRevoked) {
+		t.Errorf("after a deactivation: %v, want ErrRevoked", err)
 	}
 }
 

@@ -18,6 +18,10 @@ const (
 	flightTimeout = 15 * time.Second
 )
 
+// errChanging is no verdict: rows about this session or everybody came faster than
+// it could be read.
+var errChanging = errors.New("session: principal kept changing while it was read")
+
 // flight is one uncached read of a session. Its fields but done are written
 // before done is closed.
 type flight struct {
@@ -112,7 +116,7 @@ func (m *Manager) read(ctx context.Context, h secret.Hash, used time.Time) (flig
 			return *fl, nil
 		}
 	}
-	return flight{}, errors.New("session: principal kept changing while it was read")
+	return flight{}, errChanging
 }
 
 // tells reports whether the flight's verdict holds for a cookie last used then too.

@@ -122,6 +122,7 @@ func (m *Manager) limit(ctx context.Context, started Record) error {
 		}
 		return bytes.Compare(a.Hash[:], b.Hash[:])
 	})
+	var mine error
 	for i, r := range list {
 		if i < m.limits.PerMember {
 			continue
@@ -129,6 +130,11 @@ func (m *Manager) limit(ctx context.Context, started Record) error {
 		if err := m.end(ctx, member.Actor{Name: "system"}, r, "session_limit"); err != nil {
 			return err
 		}
+		if r.Hash == started.Hash {
+			// Nobody may be sent on with a session that is over. By the clocks of two
+			// nodes that differ this can also be the later one: for as long as they do.
+			mine = errors.New("session: start: the member has just signed in elsewhere, and may not have more sessions")
+		}
 	}
-	return nil
+	return mine
 }

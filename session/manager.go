@@ -88,6 +88,31 @@ func (m *Manager) AdmitGateway(ctx context.Context, r *http.Request) (*Principal
 	return m.admit(ctx, r, Gateway)
 }
 
+// Again answers who an exchange on an app origin belongs to that was admitted
+// before and still runs. It is no use of the session: other people's changes of
+// teams must not keep one alive whose person has gone home (K06). Nor does the
+// idle limit end what is running; the absolute one does. Errors are those of Admit.
+func (m *Manager) Again(ctx context.Context, r *http.Request) (*Principal, error) {
+	value, err := m.cookies.read(r, m.cookies.name(App, "session"))
+	if err != nil {
+		return nil, err
+	}
+	token, _, err := m.cookies.open(ctx, App, "session", Host(r.Host), value)
+	if err != nil {
+		return nil, err
+	}
+	for range maxRereads + 1 {
+		p, _, err := m.load(ctx, secret.Sum(token), m.cutoff.Applied(), m.now())
+		if err != nil {
+			return nil, err
+		}
+		if m.Still(p) {
+			return p, nil
+		}
+	}
+	return nil, errChanging
+}
+
 func (m *Manager) admit(ctx context.Context, r *http.Request, d Door) (*Principal, error) {
 	value, err := m.cookies.read(r, m.cookies.name(d, "session"))
 	if err != nil {

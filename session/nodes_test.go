@@ -386,6 +386,24 @@ func TestEndedSessionsAreDeletedOnceTheStoreIsBack(t *testing.T) {
 	})
 }
 
+func TestASpoiledRecordHoldsUpNobodyElsesTidying(t *testing.T) {
+	w := newWorld(t)
+	spoiled, _ := w.signIn(w.member("ana"))
+	rec, _ := w.signIn(w.member("ben"))
+	w.store.FailOn(spoiled.Member, errDown)
+	w.dir.deactivate("ana")
+	if err := w.cutoff.Barrier(t.Context(), w.dir.deactivate("ben")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the later row is tidied", func() bool {
+		_, err := w.store.Get(t.Context(), rec.Hash)
+		return errors.Is(err, session.ErrNotFound)
+	})
+	if rows, err := w.primary.Unfinished(t.Context(), 10); err != nil || len(rows) != 1 || rows[0].Target != "ana" {
+		t.Errorf("left to do: %+v, %v; want the row that cannot be finished", rows, err)
+	}
+}
+
 func TestWhatACrashedNodeLeftIsTidiedByTheNext(t *testing.T) {
 	w := newWorld(t) // C2, fault 18: killed between commit and wake-up
 	ana := w.member("ana")

@@ -14,6 +14,7 @@ import (
 
 const (
 	tidyBatch   = 256
+	tidyFails   = 8               // rows of a batch that may fail before it is given up
 	tidyTimeout = 2 * time.Second // of one row
 	tidyRetry   = time.Second
 	tidyMax     = 30 * time.Second
@@ -92,8 +93,9 @@ func (t *tidier) run(ctx context.Context) {
 	}
 }
 
-// tidy finishes one batch, and stops at the first row that cannot be finished:
-// a store that is down is not asked 256 times.
+// tidy finishes one batch. A row that cannot be finished, on a dead shard or with a
+// spoiled record, does not hold up the others; but a store that is down is not
+// asked 256 times.
 func (t *tidier) tidy(ctx context.Context) (more bool, err error) {
 	lctx, cancel := context.WithTimeout(ctx, tidyTimeout)
 	rows, err := t.finisher.Unfinished(lctx, tidyBatch)
@@ -102,23 +104,29 @@ func (t *tidier) tidy(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	var done []int64
+	var failed error
+	fails := 0
 	for _, r := range rows {
 		dctx, cancel := context.WithTimeout(ctx, tidyTimeout)
-		err = t.delete(dctx, r)
+		derr := t.delete(dctx, r)
 		cancel()
-		if err != nil {
+		if derr == nil {
+			done = append(done, r.Seq)
+			continue
+		}
+		if failed = derr; fails == tidyFails || ctx.Err() != nil {
 			break
 		}
-		done = append(done, r.Seq)
+		fails++
 	}
 	if len(done) > 0 {
 		fctx, cancel := context.WithTimeout(ctx, tidyTimeout)
 		defer cancel()
-		if ferr := t.finisher.Finish(fctx, done...); ferr != nil {
-			return false, ferr
+		if err := t.finisher.Finish(fctx, done...); err != nil {
+			return false, err
 		}
 	}
-	return err == nil && len(rows) == tidyBatch, err
+	return failed == nil && len(rows) == tidyBatch, failed
 }
 
 // delete removes what one row ended. What ends everybody, or everybody of a

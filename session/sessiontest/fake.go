@@ -23,6 +23,7 @@ type Fake struct {
 	mu      sync.Mutex
 	records map[secret.Hash]session.Record
 	fail    error
+	failOn  map[member.ID]error // of DeleteMember
 	calls   int
 }
 
@@ -40,6 +41,16 @@ func (f *Fake) Fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fail = err
+}
+
+// FailOn makes DeleteMember of one member answer err: a dead shard, a spoiled record.
+func (f *Fake) FailOn(id member.ID, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failOn == nil {
+		f.failOn = map[member.ID]error{}
+	}
+	f.failOn[id] = err
 }
 
 // Calls is how many calls were made so far: a test of a cache counts them.
@@ -146,6 +157,9 @@ func (f *Fake) DeleteMember(ctx context.Context, id member.ID, below int64) (int
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.begin(ctx); err != nil {
+		return 0, err
+	}
+	if err := f.failOn[id]; err != nil {
 		return 0, err
 	}
 	n := 0
