@@ -161,9 +161,7 @@ func TestCookieKeyRotationUnderLiveSessions(t *testing.T) {
 	if n, odd := stop(); n == 0 || len(odd) > 0 {
 		t.Errorf("of %d requests during the rotation: %v", n, odd)
 	}
-	if err := ws.Ping(ws.CloseRead(t.Context())); err != nil {
-		t.Errorf("her WebSocket: %v", err)
-	}
+	answers(t, ws, "the WebSocket after the rotation")
 	benB := s.signIn(ben)
 	eventually(t, "his cookie is counted under the new key", func() bool {
 		return s.status(benB) == http.StatusOK && s.cookiesBy(s.private, again) > 0

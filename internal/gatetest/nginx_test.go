@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ import (
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/demo"
 	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/internal/testserver"
 	"github.com/ssogate/ssogate/sso/ssotest"
 )
 
@@ -222,16 +224,11 @@ func (b *behind) create(rt http.RoundTripper, user string) (id string) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := testserver.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return strconv.Itoa(p)
 }
 
 // selfSigned writes a certificate for the names and answers the pool that trusts it.

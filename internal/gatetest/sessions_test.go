@@ -1,6 +1,7 @@
 package gatetest
 
 import (
+	"context"
 	stdsql "database/sql"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -114,9 +116,7 @@ func TestGuaranteeCutOffBySessionCommands(t *testing.T) {
 		t.Errorf("the laptop's WebSocket: %v", err)
 	}
 	s.wantStatus(phone, http.StatusOK, "the phone")
-	if err := phoneWS.Ping(phoneWS.CloseRead(t.Context())); err != nil {
-		t.Errorf("the phone's WebSocket: %v", err)
-	}
+	answers(t, phoneWS, "the phone's WebSocket")
 	if l := s.sessions(ana.User); len(l) != 1 || l[0].Device != "Safari on iPhone" {
 		t.Errorf("left after that: %+v", l)
 	}
@@ -214,5 +214,23 @@ func TestSessionsPerMemberEndTheOldest(t *testing.T) {
 	s.wantStatus(benB, http.StatusOK, "another member")
 	if l := s.sessions(ana.User); len(l) != 2 || l[0].Device != "device2" || l[1].Device != "device1" {
 		t.Errorf("listed: %+v", l)
+	}
+}
+
+// answers checks that a WebSocket is open at both ends. Somebody must read what
+// the application says meanwhile, or the pong is never seen.
+func answers(t *testing.T, ws *websocket.Conn, what string) {
+	t.Helper()
+	go func() {
+		for {
+			if _, _, err := ws.Read(context.Background()); err != nil {
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := ws.Ping(ctx); err != nil {
+		t.Errorf("%s: %v", what, err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -268,7 +267,7 @@ func newPostgres(initdb, postgres string, temporary bool, settings ...string) (*
 	}
 	var last error
 	for range 5 { // a port found free may be taken before the server binds it
-		if s.Port, last = freePort(); last != nil {
+		if s.Port, last = Port(); last != nil {
 			continue
 		}
 		if last = s.start(temporary); last == nil {
@@ -371,15 +370,6 @@ func postgresBinaries(t testing.TB) (initdb, postgres string) {
 	}
 	missing(t, "postgresql (initdb and postgres)")
 	return "", ""
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func isFile(path string) bool {
