@@ -2,6 +2,7 @@ package canonical
 
 import (
 	"net/http"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -200,12 +201,23 @@ func checkSegments(path string) error {
 		switch seg := path[start:i]; {
 		case seg == "" && i < len(path):
 			return refuse(http.StatusBadRequest, EmptySegment) // "//" (one slash at the end is a directory)
-		case seg == "." || seg == "..":
+		case isDots(seg):
 			return refuse(http.StatusBadRequest, DotSegment)
 		}
 		start = i + 1
 	}
 	return nil
+}
+
+// isDots says whether some reader takes seg for "." or "..": the plain forms;
+// one before an encoded "#" or "?", at which a reader that decodes first cuts
+// the path; and one among spaces, which Windows drops.
+func isDots(seg string) bool {
+	if cut := strings.IndexAny(seg, "#?"); cut >= 0 {
+		seg = seg[:cut]
+	}
+	seg = strings.Trim(seg, " ")
+	return seg == "." || seg == ".."
 }
 
 func isHex(c byte) bool {
