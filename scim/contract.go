@@ -5,8 +5,10 @@ import "github.com/ssogate/ssogate/scim/record"
 // What SCIM asks of a store. The types live in scim/record, below this package
 // and below store/sql, so that the store need not import the handlers.
 type (
-	// Page is the index paging of a list.
-	Page = record.Page
+	// Query is one page of a list.
+	Query = record.Query
+	// Sort orders a list by one attribute.
+	Sort = record.Sort
 	// Searcher lists resources in one connection's scope.
 	Searcher = record.Searcher
 	// StoredToken is a bearer token made by the CLI or console.

@@ -10,6 +10,7 @@ import (
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim"
 	"github.com/ssogate/ssogate/scim/filter"
+	"github.com/ssogate/ssogate/scim/record"
 	"github.com/ssogate/ssogate/settings"
 )
 
@@ -56,18 +57,18 @@ func (nowhere) DeleteTeam(context.Context, member.Actor, member.Connection, memb
 	return nil
 }
 
-func (nowhere) SearchMembers(_ context.Context, _ string, e filter.Expr, _ scim.Page) ([]member.Member, int, error) {
-	if e != nil {
-		return nil, 0, filter.ErrUnsupported // so that it is evaluated in memory
+func (nowhere) SearchMembers(_ context.Context, q scim.Query) (record.Found[member.Member], error) {
+	if q.Filter != nil {
+		return record.Found[member.Member]{}, filter.ErrUnsupported // so that it is evaluated in memory
 	}
-	return []member.Member{nobody}, 1, nil
+	return record.Found[member.Member]{Items: []member.Member{nobody}, Total: 1}, nil
 }
 
-func (nowhere) SearchTeams(_ context.Context, _ string, e filter.Expr, _ scim.Page) ([]member.Team, int, error) {
-	if e != nil {
-		return nil, 0, filter.ErrUnsupported
+func (nowhere) SearchTeams(_ context.Context, q scim.Query) (record.Found[member.Team], error) {
+	if q.Filter != nil {
+		return record.Found[member.Team]{}, filter.ErrUnsupported
 	}
-	return []member.Team{{ID: "g", DisplayName: "g"}}, 1, nil
+	return record.Found[member.Team]{Items: []member.Team{{ID: "g", DisplayName: "g"}}, Total: 1}, nil
 }
 
 func (nowhere) TeamsOfMembers(context.Context, []member.ID) (map[member.ID][]member.Team, error) {

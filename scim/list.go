@@ -9,6 +9,7 @@ import (
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim/client"
 	"github.com/ssogate/ssogate/scim/filter"
+	"github.com/ssogate/ssogate/scim/record"
 	"github.com/ssogate/ssogate/scim/schema"
 )
 
@@ -29,8 +30,13 @@ func listResponse(resources []any, total, start int) map[string]any {
 // query is what a list request asks for.
 type query struct {
 	filter filter.Expr
-	page   Page
+	start  int
+	count  int
 	show   schema.Projection
+}
+
+func (q query) of(connection string) Query {
+	return Query{Connection: connection, Filter: q.filter, Start: q.start, Count: q.count}
 }
 
 // parameters of a list, from the query of a GET.
@@ -43,7 +49,7 @@ func (c *call) parameters() (map[string]string, error) {
 // any unknown parameter.
 func (c *call) query(rt *schema.ResourceType, raw map[string]string) (query, error) {
 	var err error
-	q := query{page: Page{Start: 1, Count: defaultCount}}
+	q := query{start: 1, count: defaultCount}
 	if q.show, err = rt.Projection(schema.SplitNames(raw["attributes"]), schema.SplitNames(raw["excludedAttributes"])); err != nil {
 		return query{}, err
 	}
@@ -58,10 +64,10 @@ func (c *call) query(rt *schema.ResourceType, raw map[string]string) (query, err
 		}
 	}
 	// RFC 7644 section 3.4.2.4: startIndex below 1 is 1, a negative count is 0.
-	if q.page.Start, err = integer(raw, "startIndex", 1, 1, 1<<31-1); err != nil {
+	if q.start, err = integer(raw, "startIndex", 1, 1, 1<<31-1); err != nil {
 		return query{}, err
 	}
-	q.page.Count, err = integer(raw, "count", defaultCount, 0, maxCount)
+	q.count, err = integer(raw, "count", defaultCount, 0, maxCount)
 	return q, err
 }
 
@@ -91,11 +97,12 @@ func (c *call) usersBy(raw map[string]string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	list, total, err := c.h.o.Searcher.SearchMembers(c.ctx, c.conn.ID, q.filter, q.page)
+	found, err := c.h.o.Searcher.SearchMembers(c.ctx, q.of(c.conn.ID))
+	list, total := found.Items, found.Total
 	if errors.Is(err, filter.ErrUnsupported) {
 		list, total, err = scan(c.ctx, q, scanner[member.Member]{
-			next: func(p Page) ([]member.Member, int, error) {
-				return c.h.o.Searcher.SearchMembers(c.ctx, c.conn.ID, nil, p)
+			next: func(after string) (record.Found[member.Member], error) {
+				return c.h.o.Searcher.SearchMembers(c.ctx, Query{Connection: c.conn.ID, After: after, Count: scanPage})
 			},
 			trees: func(ms []member.Member) ([]map[string]any, error) {
 				return c.userTrees(ms, mentions(q.filter, "groups"))
@@ -151,11 +158,12 @@ func (c *call) groupsBy(raw map[string]string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	list, total, err := c.h.o.Searcher.SearchTeams(c.ctx, c.conn.ID, q.filter, q.page)
+	found, err := c.h.o.Searcher.SearchTeams(c.ctx, q.of(c.conn.ID))
+	list, total := found.Items, found.Total
 	if errors.Is(err, filter.ErrUnsupported) {
 		list, total, err = scan(c.ctx, q, scanner[member.Team]{
-			next: func(p Page) ([]member.Team, int, error) {
-				return c.h.o.Searcher.SearchTeams(c.ctx, c.conn.ID, nil, p)
+			next: func(after string) (record.Found[member.Team], error) {
+				return c.h.o.Searcher.SearchTeams(c.ctx, Query{Connection: c.conn.ID, After: after, Count: scanPage})
 			},
 			trees: func(ts []member.Team) ([]map[string]any, error) {
 				return c.groupTrees(ts, mentions(q.filter, "members"))
@@ -201,7 +209,7 @@ func listReply(trees []map[string]any, total int, q query) reply {
 	for _, t := range trees {
 		resources = append(resources, q.show.Apply(t))
 	}
-	return reply{status: http.StatusOK, body: listResponse(resources, total, q.page.Start)}
+	return reply{status: http.StatusOK, body: listResponse(resources, total, q.start)}
 }
 
 // mentions reports whether a filter looks at an attribute.
@@ -221,7 +229,7 @@ func mentions(e filter.Expr, attr string) bool {
 
 // scanner reads resources page by page for a filter the store cannot answer.
 type scanner[T any] struct {
-	next  func(Page) ([]T, int, error)
+	next  func(after string) (record.Found[T], error)
 	trees func([]T) ([]map[string]any, error)
 	rt    *schema.ResourceType
 }
@@ -230,17 +238,17 @@ type scanner[T any] struct {
 // that it answers tooMany (RFC 7644 section 3.12) rather than let one request
 // read a million members.
 func scan[T any](ctx context.Context, q query, s scanner[T]) (matched []T, total int, err error) {
-	for start := 1; ; start += scanPage {
-		page, all, err := s.next(Page{Start: start, Count: scanPage})
+	for after := ""; ; {
+		found, err := s.next(after)
 		switch {
 		case err != nil:
 			return nil, 0, err
-		case all > scanLimit:
+		case found.Total > scanLimit:
 			return nil, 0, badRequest(schema.TooMany, "this filter would have to look at more than 10000 resources")
 		case ctx.Err() != nil:
 			return nil, 0, ctx.Err()
 		}
-		trees, err := s.trees(page)
+		trees, err := s.trees(found.Items)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -249,11 +257,11 @@ func scan[T any](ctx context.Context, q query, s scanner[T]) (matched []T, total
 				continue
 			}
 			total++
-			if total >= q.page.Start && len(matched) < q.page.Count {
-				matched = append(matched, page[i])
+			if total >= q.start && len(matched) < q.count {
+				matched = append(matched, found.Items[i])
 			}
 		}
-		if len(page) < scanPage {
+		if after = found.Next; after == "" {
 			return matched, total, nil
 		}
 	}

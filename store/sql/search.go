@@ -15,20 +15,20 @@ import (
 const maxPage = 1000
 
 // SearchMembers implements record.Searcher.
-func (d *DB) SearchMembers(ctx context.Context, connection string, e filter.Expr, p record.Page) ([]member.Member, int, error) {
-	return search(ctx, d, query{
+func (d *DB) SearchMembers(ctx context.Context, q record.Query) (record.Found[member.Member], error) {
+	return search(ctx, d, kindOfList{
 		what: "search members", columns: memberColumns, table: "members", alias: "m", attributes: memberAttributes,
-	}, scanMember, connection, e, p)
+	}, scanMember, q)
 }
 
 // SearchTeams implements record.Searcher.
-func (d *DB) SearchTeams(ctx context.Context, connection string, e filter.Expr, p record.Page) ([]member.Team, int, error) {
-	return search(ctx, d, query{
+func (d *DB) SearchTeams(ctx context.Context, q record.Query) (record.Found[member.Team], error) {
+	return search(ctx, d, kindOfList{
 		what: "search teams", columns: teamColumns, table: "teams", alias: "t", attributes: teamAttributes,
-	}, scanTeam, connection, e, p)
+	}, scanTeam, q)
 }
 
-type query struct {
+type kindOfList struct {
 	what, columns, table, alias string
 	attributes                  attributes
 }
@@ -36,37 +36,49 @@ type query struct {
 // search counts and reads one page in one snapshot, so that the total belongs
 // to the page. The order is that of creation: a page read while members are
 // added moves nobody to an earlier one.
-func search[T any](ctx context.Context, d *DB, q query, scan func(scanner, *T) error, connection string, e filter.Expr, p record.Page) (out []T, total int, err error) {
-	if connection == "" {
-		return nil, 0, nil // members without a connection are out of every SCIM client's sight
+func search[T any](ctx context.Context, d *DB, k kindOfList, scan func(scanner, *T) error, q record.Query) (found record.Found[T], err error) {
+	if q.Connection == "" {
+		return found, nil // members without a connection are out of every SCIM client's sight
 	}
-	r := renderer{attributes: q.attributes, args: []any{connection}}
-	where := "true"
-	if e != nil {
-		if where, err = r.render(e); err != nil {
-			return nil, 0, fmt.Errorf("sql: %s: %w", q.what, err)
+	if q.Sort.By.Attr != "" {
+		return found, fmt.Errorf("sql: %s: sort: %w", k.what, filter.ErrUnsupported)
+	}
+	start := max(q.Start, 1)
+	if q.After != "" {
+		if start, err = strconv.Atoi(q.After); err != nil || start < 1 {
+			return found, fmt.Errorf("sql: %s: %w", k.what, record.ErrPosition)
 		}
 	}
-	from := " FROM " + q.table + " " + q.alias + " WHERE " + q.alias + ".connection = $1 AND " + where
+	r := renderer{attributes: k.attributes, args: []any{q.Connection}}
+	where := "true"
+	if q.Filter != nil {
+		if where, err = r.render(q.Filter); err != nil {
+			return found, fmt.Errorf("sql: %s: %w", k.what, err)
+		}
+	}
+	from := " FROM " + k.table + " " + k.alias + " WHERE " + k.alias + ".connection = $1 AND " + where
 	n := len(r.args)
-	page := "SELECT " + q.columns + from + " ORDER BY " + q.alias + ".created, " + q.alias + ".id" +
+	page := "SELECT " + k.columns + from + " ORDER BY " + k.alias + ".created, " + k.alias + ".id" +
 		" LIMIT $" + strconv.Itoa(n+1) + " OFFSET $" + strconv.Itoa(n+2)
 	err = d.view(ctx, func(s *sql.Tx) error {
 		t := &tx{ctx: ctx, sql: s, now: d.now}
-		out = nil
-		if err := t.row(q.what, func(row *sql.Row) error { return row.Scan(&total) }, "SELECT count(*)"+from, r.args...); err != nil {
+		found = record.Found[T]{}
+		if err := t.row(k.what, func(row *sql.Row) error { return row.Scan(&found.Total) }, "SELECT count(*)"+from, r.args...); err != nil {
 			return err
 		}
-		if p.Count <= 0 || total == 0 {
+		if q.Count <= 0 || found.Total == 0 {
 			return nil
 		}
-		out, err = list(t, q.what, scan, page, append(r.args[:n:n], min(p.Count, maxPage), max(p.Start, 1)-1)...)
+		found.Items, err = list(t, k.what, scan, page, append(r.args[:n:n], min(q.Count, maxPage), start-1)...)
 		return err
 	})
 	if err != nil {
-		return nil, 0, err
+		return record.Found[T]{}, err
 	}
-	return out, total, nil
+	if end := start + len(found.Items); len(found.Items) > 0 && end <= found.Total {
+		found.Next = strconv.Itoa(end)
+	}
+	return found, nil
 }
 
 // TeamsOfMembers implements record.Searcher.

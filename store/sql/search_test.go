@@ -114,7 +114,8 @@ func TestSearchMembersByFilter(t *testing.T) {
 			{`(userName eq "e@other.example" or active eq false) and externalId eq "x1"`, "b"},
 			{`userName eq "' OR 1=1 --"`, ""},
 		} {
-			got, total, err := d.SearchMembers(t.Context(), "okta", parse(t, c.filter), record.Page{Start: 1, Count: 100})
+			found, err := d.SearchMembers(t.Context(), record.Query{Connection: "okta", Filter: parse(t, c.filter), Start: 1, Count: 100})
+			got, total := found.Items, found.Total
 			var ids []string
 			for _, m := range got {
 				ids = append(ids, string(m.ID))
@@ -128,7 +129,8 @@ func TestSearchMembersByFilter(t *testing.T) {
 			for op, want := range map[filter.Op]int{filter.EQ: 0, filter.CO: 0, filter.NE: 5} {
 				for _, attr := range []string{"userName", "externalId"} {
 					e := &filter.Compare{Path: filter.Path{Attr: attr}, Op: op, Value: odd}
-					if _, total, err := d.SearchMembers(t.Context(), "okta", e, record.Page{}); total != want || err != nil {
+					if found, err := d.SearchMembers(t.Context(), record.Query{Connection: "okta", Filter: e}); found.Total != want || err != nil {
+						total := found.Total
 						t.Errorf("%s %s %q: %d, %v, want %d", attr, op, odd, total, err, want)
 					}
 				}
@@ -147,11 +149,11 @@ func TestSearchRefusesWhatItCannotAnswer_C05(t *testing.T) {
 			`urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department eq "x"`,
 			`userName eq "ana@corp.example" or nickName eq "x"`,
 		} {
-			if got, _, err := d.SearchMembers(t.Context(), "okta", parse(t, f), record.Page{Start: 1, Count: 10}); !errors.Is(err, filter.ErrUnsupported) {
-				t.Errorf("%s answered %d members, %v: an empty list would make the IdP create duplicates", f, len(got), err)
+			if got, err := d.SearchMembers(t.Context(), record.Query{Connection: "okta", Filter: parse(t, f), Start: 1, Count: 10}); !errors.Is(err, filter.ErrUnsupported) {
+				t.Errorf("%s answered %d members, %v: an empty list would make the IdP create duplicates", f, len(got.Items), err)
 			}
 		}
-		if _, _, err := d.SearchTeams(t.Context(), "okta", parse(t, `emails[type eq "work"].value eq "x"`), record.Page{}); !errors.Is(err, filter.ErrUnsupported) {
+		if _, err := d.SearchTeams(t.Context(), record.Query{Connection: "okta", Filter: parse(t, `emails[type eq "work"].value eq "x"`)}); !errors.Is(err, filter.ErrUnsupported) {
 			t.Errorf("teams by e-mail: %v", err)
 		}
 	})
@@ -161,21 +163,22 @@ func TestSearchPagesInAStableOrder(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *DB) {
 		people(t, d)
 		for _, c := range []struct {
-			page record.Page
+			page record.Query
 			want int
 			ids  string
 		}{
-			{record.Page{Start: 1, Count: 2}, 5, "a b"},
-			{record.Page{Start: 3, Count: 2}, 5, "c d"},
-			{record.Page{Start: 5, Count: 2}, 5, "e"},
-			{record.Page{Start: 6, Count: 2}, 5, ""},
-			{record.Page{Start: 0, Count: 1}, 5, "a"},
-			{record.Page{Start: -7, Count: 1}, 5, "a"},
-			{record.Page{Start: 1, Count: 0}, 5, ""},
-			{record.Page{Start: 1, Count: -1}, 5, ""},
-			{record.Page{Start: 1, Count: 1 << 40}, 5, "a b c d e"},
+			{record.Query{Connection: "okta", Start: 1, Count: 2}, 5, "a b"},
+			{record.Query{Connection: "okta", Start: 3, Count: 2}, 5, "c d"},
+			{record.Query{Connection: "okta", Start: 5, Count: 2}, 5, "e"},
+			{record.Query{Connection: "okta", Start: 6, Count: 2}, 5, ""},
+			{record.Query{Connection: "okta", Start: 0, Count: 1}, 5, "a"},
+			{record.Query{Connection: "okta", Start: -7, Count: 1}, 5, "a"},
+			{record.Query{Connection: "okta", Start: 1, Count: 0}, 5, ""},
+			{record.Query{Connection: "okta", Start: 1, Count: -1}, 5, ""},
+			{record.Query{Connection: "okta", Start: 1, Count: 1 << 40}, 5, "a b c d e"},
 		} {
-			got, total, err := d.SearchMembers(t.Context(), "okta", nil, c.page)
+			found, err := d.SearchMembers(t.Context(), c.page)
+			got, total := found.Items, found.Total
 			var ids []string
 			for _, m := range got {
 				ids = append(ids, string(m.ID))
@@ -184,7 +187,8 @@ func TestSearchPagesInAStableOrder(t *testing.T) {
 				t.Errorf("%+v: %v of %d, %v, want %s", c.page, ids, total, err, c.ids)
 			}
 		}
-		if got, total, err := d.SearchMembers(t.Context(), "", nil, record.Page{Start: 1, Count: 10}); len(got) != 0 || total != 0 || err != nil {
+		if found, err := d.SearchMembers(t.Context(), record.Query{Start: 1, Count: 10}); len(found.Items) != 0 || found.Total != 0 || err != nil {
+			got, total := found.Items, found.Total
 			t.Errorf("without a connection: %d of %d, %v", len(got), total, err)
 		}
 	})
@@ -198,7 +202,8 @@ func TestSearchTeams(t *testing.T) {
 			`members eq "a"`: 1, `members.value eq "c"`: 0, `members pr`: 1, `meta.created lt "2027-01-01T00:00:00Z" and displayName sw "o"`: 1,
 			`urn:ietf:params:scim:schemas:core:2.0:Group:displayName eq "ops"`: 1,
 		} {
-			got, total, err := d.SearchTeams(t.Context(), "okta", parse(t, f), record.Page{Start: 1, Count: 10})
+			found, err := d.SearchTeams(t.Context(), record.Query{Connection: "okta", Filter: parse(t, f), Start: 1, Count: 10})
+			got, total := found.Items, found.Total
 			if err != nil || len(got) != want || total != want {
 				t.Errorf("%s: %d of %d, %v, want %d", f, len(got), total, err, want)
 			}
@@ -225,7 +230,7 @@ func FuzzRender(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, _, err := d.SearchMembers(context.Background(), "okta", e, record.Page{Start: 1, Count: 1}); err != nil && !errors.Is(err, filter.ErrUnsupported) {
+		if _, err := d.SearchMembers(context.Background(), record.Query{Connection: "okta", Filter: e, Start: 1, Count: 1}); err != nil && !errors.Is(err, filter.ErrUnsupported) {
 			t.Errorf("%q: %v", s, err)
 		}
 	})
