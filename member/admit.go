@@ -288,7 +288,7 @@ func (a *admission) join() error {
 	}
 	now := a.d.now()
 	m := Member{
-		ID: newID(), UserName: name, DisplayName: a.Profile.DisplayName, Email: a.Profile.Email,
+		ID: NewID(), UserName: name, DisplayName: a.Profile.DisplayName, Email: a.Profile.Email,
 		GivenName: a.Profile.GivenName, FamilyName: a.Profile.FamilyName,
 		Role: RoleMember, Source: SourceSSO, Wish: true, Accepted: true,
 		Epoch: 1, Version: 1, Created: now, Modified: now,

@@ -165,5 +165,11 @@ func (a Actor) event(kind string, target ID, provider string) audit.Event {
 	return e
 }
 
-// newID is 128 random bits: nobody can guess the next one (row C09).
-func newID() ID { return ID(strings.ToLower(rand.Text())) }
+// NewID makes the id of a member or team: 128 random bits, so that nobody can
+// guess the next one (row C09).
+func NewID() ID { return ID(strings.ToLower(rand.Text())) }
+
+// madeHere reports the form of [NewID].
+func madeHere(id ID) bool {
+	return len(id) == len(NewID()) && strings.Trim(string(id), "abcdefghijklmnopqrstuvwxyz234567") == ""
+}

@@ -14,8 +14,9 @@ import (
 )
 
 // Create provisions a member for a connection, from the labels, ExternalID,
-// Wish, Document and Role of draft; everything else is ours. He is invited
-// unless the connection activates at once.
+// Wish, Document and Role of draft, and the ID where the caller has made one with
+// [NewID]; everything else is ours. He is invited unless the connection activates
+// at once.
 //
 // Errors: [ErrConflict] when the user name is taken, also by a lookalike (C03);
 // *[InvalidError]; [ErrRole] for the role owner. Tombstones of the person who is
@@ -23,11 +24,14 @@ import (
 func (d *Directory) Create(ctx context.Context, by Actor, c Connection, draft Member) (Member, error) {
 	now := d.now()
 	m := Member{
-		ID: newID(), UserName: draft.UserName, DisplayName: draft.DisplayName,
+		ID: NewID(), UserName: draft.UserName, DisplayName: draft.DisplayName,
 		GivenName: draft.GivenName, FamilyName: draft.FamilyName, Email: draft.Email,
 		Role: RoleMember, Source: SourceSCIM, Wish: draft.Wish, Accepted: c.Activation == ActivateImmediate,
 		Epoch: 1, Version: 1, Connection: c.ID, ExternalID: draft.ExternalID,
 		Document: slices.Clone(draft.Document), Created: now, Modified: now,
+	}
+	if madeHere(draft.ID) { // never one that a client chose (C02)
+		m.ID = draft.ID
 	}
 	if c.ID == "" {
 		return Member{}, ErrOutOfScope

@@ -23,7 +23,7 @@ func (d *Directory) CreateTeam(ctx context.Context, by Actor, c Connection, draf
 	}
 	now := d.now()
 	t := Team{
-		ID: newID(), DisplayName: draft.DisplayName, Connection: c.ID, ExternalID: draft.ExternalID,
+		ID: NewID(), DisplayName: draft.DisplayName, Connection: c.ID, ExternalID: draft.ExternalID,
 		Version: 1, Created: now, Modified: now,
 	}
 	if err := t.clean(); err != nil {

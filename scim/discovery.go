@@ -17,13 +17,17 @@ func (c *call) serviceProviderConfig() (reply, error) {
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"},
 		"patch":   supported(true),
 		"bulk": map[string]any{
-			// Required even where bulk is not supported.
-			"supported": false, "maxOperations": 0, "maxPayloadSize": 0,
+			"supported": true, "maxOperations": maxBulk, "maxPayloadSize": MaxBody,
 		},
 		"filter":         map[string]any{"supported": true, "maxResults": maxCount},
 		"changePassword": supported(false),
-		"sort":           supported(false),
+		"sort":           supported(true),
 		"etag":           supported(true),
+		// RFC 9865 section 4. A server that had index paging keeps it as the default.
+		"pagination": map[string]any{
+			"cursor": true, "index": true, "defaultPaginationMethod": "index",
+			"defaultPageSize": defaultCount, "maxPageSize": maxCount, "cursorTimeout": int(cursorLife.Seconds()),
+		},
 		"authenticationSchemes": []map[string]any{{
 			"type": "oauthbearertoken", "name": "Bearer token",
 			"description": "Authorization: Bearer, with a token made for this connection", "primary": true,

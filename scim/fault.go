@@ -38,6 +38,19 @@ func (f *fault) Error() string {
 
 func (f *fault) Unwrap() error { return f.Err }
 
+// body is the answer (RFC 7644 section 3.12).
+func (f *fault) body() map[string]any {
+	body := map[string]any{
+		"schemas": []string{ErrorURN},
+		"status":  itoa(f.Status), // a JSON string
+		"detail":  f.Detail,
+	}
+	if f.Type != "" {
+		body["scimType"] = f.Type
+	}
+	return body
+}
+
 func notFound(detail string) error { return &fault{Status: http.StatusNotFound, Detail: detail} }
 
 func badRequest(scimType, detail string) error {

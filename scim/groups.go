@@ -143,7 +143,7 @@ func teamChange(g patch.GroupChange) member.TeamChange {
 }
 
 func (c *call) changeGroup(ch member.TeamChange) (member.Team, error) {
-	version, err := c.ifVersion()
+	version, err := c.ifVersion(c.groupVersion)
 	if err != nil {
 		return member.Team{}, err
 	}
@@ -154,7 +154,7 @@ func (c *call) changeGroup(ch member.TeamChange) (member.Team, error) {
 }
 
 func (c *call) deleteGroup() (reply, error) {
-	version, err := c.ifVersion()
+	version, err := c.ifVersion(c.groupVersion)
 	if err != nil {
 		return reply{}, err
 	}

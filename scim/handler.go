@@ -57,6 +57,13 @@ type Teams interface {
 	DeleteTeam(ctx context.Context, a member.Actor, c member.Connection, id member.ID, ifVersion int64) error
 }
 
+// Sealer encrypts and authenticates what a client carries for us.
+// [secret.Sealer] is the real one.
+type Sealer interface {
+	Seal(plain []byte, context string) []byte
+	Open(sealed []byte, context string) ([]byte, error)
+}
+
 // Options are what the handler is made of. All are required except Now, Log,
 // Metrics and Profile.
 type Options struct {
@@ -68,6 +75,7 @@ type Options struct {
 	Tokens   Tokens
 	Live     *settings.Live // connections and the tokens declared in the config file
 	Audit    audit.Recorder // refused tokens; changes are audited with the change
+	Sealer   Sealer         // of cursors; the same keys on every node
 	Now      clock.Func
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
@@ -98,8 +106,8 @@ func New(o Options) (*Handler, error) {
 		return nil, errors.New("scim: base URL must be an origin")
 	case !plainID(o.Org):
 		return nil, errors.New("scim: organisation slug is missing or malformed")
-	case o.Members == nil || o.Teams == nil || o.Searcher == nil || o.Tokens == nil || o.Live == nil || o.Audit == nil:
-		return nil, errors.New("scim: Members, Teams, Searcher, Tokens, Live and Audit are required")
+	case o.Members == nil || o.Teams == nil || o.Searcher == nil || o.Tokens == nil || o.Live == nil || o.Audit == nil || o.Sealer == nil:
+		return nil, errors.New("scim: Members, Teams, Searcher, Tokens, Live, Audit and Sealer are required")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -136,6 +144,12 @@ type call struct {
 	notes   client.Notes
 	id      member.ID // last path segment of a single-resource route
 	name    string    // the same, as text, for discovery
+
+	// An operation of a bulk request is a call of its own.
+	inBulk bool
+	given  map[string]any // its data, in place of a body
+	newID  member.ID      // what a POST of a user gets as id, where it is known before
+	inner  []*call        // of a bulk request: the operations that were run
 }
 
 func (c *call) actor() member.Actor {
@@ -157,30 +171,33 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(HandlingTime))
 	c := &call{h: h, r: r.WithContext(ctx), ctx: ctx}
 	kind := "unknown"
-	rep, err := func() (rep reply, err error) {
-		defer func() {
-			v := recover()
-			if v == nil {
-				return
-			}
-			if v == http.ErrAbortHandler { //nolint:errorlint // net/http's sentinel is compared by identity
-				panic(v)
-			}
-			h.metrics.panics.Inc()
-			err = &fault{
-				Status: http.StatusInternalServerError, Detail: "internal error",
-				// The value of the panic could repeat what the client sent; its
-				// type and the stack cannot.
-				Err: fmt.Errorf("scim: panic: %T\n%s", v, debug.Stack()),
-			}
-		}()
-		return c.serve(&kind)
-	}()
+	rep, err := h.guard(func() (reply, error) { return c.serve(&kind) })
 	status := h.write(w, c, rep, err)
 	h.metrics.observe(kind, r.Method, status, h.o.Now().Sub(started), c.notes.Rules())
 	if rules := c.notes.Rules(); len(rules) > 0 {
 		web.Annotate(ctx, "scim_tolerated", strings.Join(rules, ","))
 	}
+}
+
+// guard turns a panic into a 500 that tells the client nothing.
+func (h *Handler) guard(do func() (reply, error)) (rep reply, err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler { //nolint:errorlint // net/http's sentinel is compared by identity
+			panic(v)
+		}
+		h.metrics.panics.Inc()
+		err = &fault{
+			Status: http.StatusInternalServerError, Detail: "internal error",
+			// The value of the panic could repeat what the client sent; its
+			// type and the stack cannot.
+			Err: fmt.Errorf("scim: panic: %T\n%s", v, debug.Stack()),
+		}
+	}()
+	return do()
 }
 
 // serve authenticates, limits and routes. Authentication comes before
@@ -191,8 +208,8 @@ func (c *call) serve(kind *string) (reply, error) {
 	}
 	web.Annotate(c.ctx, "scim_connection", c.conn.ID)
 	c.profile = c.h.o.Profile(c.conn.ID)
-	if !c.h.limiters.allow(c.conn.ID, c.h.o.Now()) {
-		return reply{}, &fault{Status: http.StatusTooManyRequests, Detail: "more than 200 requests a second", RetryAfter: 1}
+	if err := c.h.limit(c); err != nil {
+		return reply{}, err
 	}
 	if c.conn.Paused {
 		return reply{}, &fault{Status: http.StatusServiceUnavailable, Detail: "provisioning is paused", RetryAfter: 60}

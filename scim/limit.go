@@ -2,6 +2,7 @@ package scim
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -21,15 +22,31 @@ type limiters struct {
 
 func newLimiters() *limiters { return &limiters{of: map[string]*rate.Limiter{}} }
 
-func (l *limiters) allow(connection string, now time.Time) bool {
+func (l *limiters) get(connection string) *rate.Limiter {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	lim := l.of[connection]
 	if lim == nil {
 		lim = rate.NewLimiter(ratePerSecond, rateBurst)
 		l.of[connection] = lim
 	}
-	l.mu.Unlock()
-	return lim.AllowN(now, 1)
+	return lim
+}
+
+// limit takes what a request costs, or refuses it.
+func (h *Handler) limit(c *call) error {
+	if h.limiters.get(c.conn.ID).AllowN(h.o.Now(), 1) {
+		return nil
+	}
+	return &fault{Status: http.StatusTooManyRequests, Detail: "more than 200 requests a second", RetryAfter: 1}
+}
+
+// charge takes what the further operations of a bulk request cost. The request
+// itself was admitted; those that come after it wait for the debt to be worked off.
+func (h *Handler) charge(c *call, n int) {
+	for lim := h.limiters.get(c.conn.ID); n > 0; n -= rateBurst {
+		lim.ReserveN(h.o.Now(), min(n, rateBurst))
+	}
 }
 
 // denials keep a flood of bad tokens from becoming a flood of audit rows: past

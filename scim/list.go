@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 
 	"github.com/ssogate/ssogate/member"
-	"github.com/ssogate/ssogate/scim/client"
 	"github.com/ssogate/ssogate/scim/filter"
 	"github.com/ssogate/ssogate/scim/record"
 	"github.com/ssogate/ssogate/scim/schema"
@@ -27,60 +25,23 @@ func listResponse(resources []any, total, start int) map[string]any {
 	return out
 }
 
-// query is what a list request asks for.
-type query struct {
-	filter filter.Expr
-	start  int
-	count  int
-	show   schema.Projection
+// listing is one page, projected.
+type listing struct {
+	resources []any
+	total     int
+	next      position // zero: this is the last page
 }
 
-func (q query) of(connection string) Query {
-	return Query{Connection: connection, Filter: q.filter, Start: q.start, Count: q.count}
+func (c *call) users() source[member.Member] {
+	return source[member.Member]{
+		rt: c.h.registry.User, find: c.h.o.Searcher.SearchMembers, trees: c.userTrees, related: "groups",
+	}
 }
 
-// parameters of a list, from the query of a GET.
-func (c *call) parameters() (map[string]string, error) {
-	return client.Query(c.r.URL.RawQuery, "filter", "startIndex", "count", "attributes", "excludedAttributes")
-}
-
-// query reads filter, startIndex, count and the projection. sortBy and
-// sortOrder are not supported (ServiceProviderConfig says so) and ignored, like
-// any unknown parameter.
-func (c *call) query(rt *schema.ResourceType, raw map[string]string) (query, error) {
-	var err error
-	q := query{start: 1, count: defaultCount}
-	if q.show, err = rt.Projection(schema.SplitNames(raw["attributes"]), schema.SplitNames(raw["excludedAttributes"])); err != nil {
-		return query{}, err
+func (c *call) groups() source[member.Team] {
+	return source[member.Team]{
+		rt: c.h.registry.Group, find: c.h.o.Searcher.SearchTeams, trees: c.groupTrees, related: "members",
 	}
-	if s := raw["filter"]; s != "" {
-		e, err := filter.Parse(s, c.profile.Mode())
-		if err != nil {
-			return query{}, err
-		}
-		q.filter = client.Filter(rt, e, c.profile, &c.notes)
-		if err := rt.CheckFilter(q.filter); err != nil {
-			return query{}, err
-		}
-	}
-	// RFC 7644 section 3.4.2.4: startIndex below 1 is 1, a negative count is 0.
-	if q.start, err = integer(raw, "startIndex", 1, 1, 1<<31-1); err != nil {
-		return query{}, err
-	}
-	q.count, err = integer(raw, "count", defaultCount, 0, maxCount)
-	return q, err
-}
-
-func integer(raw map[string]string, name string, missing, least, most int) (int, error) {
-	s, given := raw[name]
-	if !given || s == "" {
-		return missing, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return 0, badRequest(schema.InvalidValue, name+" must be an integer")
-	}
-	return min(max(n, least), most), nil
 }
 
 func (c *call) listUsers() (reply, error) {
@@ -88,36 +49,141 @@ func (c *call) listUsers() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return c.usersBy(raw)
+	return list(c, c.users(), raw)
 }
 
-func (c *call) usersBy(raw map[string]string) (reply, error) {
-	rt := c.h.registry.User
-	q, err := c.query(rt, raw)
+func (c *call) listGroups() (reply, error) {
+	raw, err := c.parameters()
 	if err != nil {
 		return reply{}, err
 	}
-	found, err := c.h.o.Searcher.SearchMembers(c.ctx, q.of(c.conn.ID))
-	list, total := found.Items, found.Total
-	if errors.Is(err, filter.ErrUnsupported) {
-		list, total, err = scan(c.ctx, q, scanner[member.Member]{
-			next: func(after string) (record.Found[member.Member], error) {
-				return c.h.o.Searcher.SearchMembers(c.ctx, Query{Connection: c.conn.ID, After: after, Count: scanPage})
-			},
-			trees: func(ms []member.Member) ([]map[string]any, error) {
-				return c.userTrees(ms, mentions(q.filter, "groups"))
-			},
-			rt: rt,
-		})
-	}
+	return list(c, c.groups(), raw)
+}
+
+func list[T any](c *call, s source[T], raw map[string]string) (reply, error) {
+	q, err := c.query(s.rt, raw)
 	if err != nil {
 		return reply{}, err
 	}
-	trees, err := c.userTrees(list, q.show.Wants("groups"))
+	l, err := page(c, s, q)
 	if err != nil {
 		return reply{}, err
 	}
-	return listReply(trees, total, q), nil
+	return c.listReply(l, q), nil
+}
+
+// listReply writes a page in the manner of its paging. RFC 9865 section 2: a
+// nextCursor on every page but the last, and no startIndex.
+func (c *call) listReply(l listing, q query) reply {
+	body := listResponse(l.resources, l.total, q.start)
+	if q.cursor {
+		delete(body, "startIndex")
+		if l.next != (position{}) {
+			body["nextCursor"] = c.h.seal(c.conn.ID, l.next, q)
+		}
+	}
+	return reply{status: http.StatusOK, body: body}
+}
+
+// page asks the store, and looks through the resources itself where the store
+// cannot answer.
+func page[T any](c *call, s source[T], q query) (listing, error) {
+	if q.never {
+		return listing{}, nil
+	}
+	ask := q.of(c.conn.ID)
+	if q.cursor && q.at.Start > 0 {
+		ask.Start, ask.After = q.at.Start, "" // the page before came out of memory
+	}
+	found, err := s.find(c.ctx, ask)
+	switch {
+	case errors.Is(err, filter.ErrUnsupported):
+		q.start = ask.Start
+		return scan(c, s, q)
+	case errors.Is(err, record.ErrPosition):
+		return listing{}, invalidCursor()
+	case err != nil:
+		return listing{}, err
+	}
+	trees, err := s.trees(found.Items, q.show.Wants(s.related))
+	if err != nil {
+		return listing{}, err
+	}
+	l := q.project(trees, found.Total)
+	if q.count > 0 {
+		l.next.After = found.Next
+	}
+	return l, nil
+}
+
+func (q query) project(trees []map[string]any, total int) listing {
+	l := listing{resources: make([]any, 0, len(trees)), total: total}
+	for _, t := range trees {
+		l.resources = append(l.resources, q.show.Apply(t))
+	}
+	return l
+}
+
+// scan filters and sorts in memory over at most scanLimit resources; past that
+// it answers tooMany (RFC 7644 section 3.12) rather than let one request read a
+// million members.
+func scan[T any](c *call, s source[T], q query) (listing, error) {
+	matched, err := collect(c, s, q)
+	if err != nil {
+		return listing{}, err
+	}
+	sortTrees(s.rt, matched, q.sort)
+	return cut(matched, q), nil
+}
+
+// cut is the page of a list that is held whole.
+func cut(all []match, q query) listing {
+	from := min(q.start-1, len(all))
+	to := min(from+q.count, len(all))
+	trees := make([]map[string]any, 0, to-from)
+	for _, m := range all[from:to] {
+		trees = append(trees, m.tree)
+	}
+	l := q.project(trees, len(all))
+	if to < len(all) && q.count > 0 {
+		l.next.Start = to + 1
+	}
+	return l
+}
+
+// match is a resource that a filter evaluated in memory holds for.
+type match struct {
+	tree map[string]any
+	key  any // what it is sorted by
+}
+
+// collect reads every resource that the filter holds for, in the order of
+// creation.
+func collect[T any](c *call, s source[T], q query) (all []match, err error) {
+	related := q.mentions(s.related) || q.show.Wants(s.related)
+	for after := ""; ; {
+		found, err := s.find(c.ctx, Query{Connection: c.conn.ID, After: after, Count: scanPage})
+		switch {
+		case err != nil:
+			return nil, err
+		case found.Total > scanLimit:
+			return nil, badRequest(schema.TooMany, "this filter or order would have to look at more than 10000 resources")
+		case c.ctx.Err() != nil:
+			return nil, context.Cause(c.ctx)
+		}
+		trees, err := s.trees(found.Items, related)
+		if err != nil {
+			return nil, err
+		}
+		for _, tree := range trees {
+			if q.filter == nil || s.rt.Match(tree, q.filter) {
+				all = append(all, match{tree: tree})
+			}
+		}
+		if after = found.Next; after == "" {
+			return all, nil
+		}
+	}
 }
 
 // userTrees reads the teams of all members in one statement.
@@ -144,43 +210,6 @@ func (c *call) userTrees(list []member.Member, withTeams bool) ([]map[string]any
 	return out, nil
 }
 
-func (c *call) listGroups() (reply, error) {
-	raw, err := c.parameters()
-	if err != nil {
-		return reply{}, err
-	}
-	return c.groupsBy(raw)
-}
-
-func (c *call) groupsBy(raw map[string]string) (reply, error) {
-	rt := c.h.registry.Group
-	q, err := c.query(rt, raw)
-	if err != nil {
-		return reply{}, err
-	}
-	found, err := c.h.o.Searcher.SearchTeams(c.ctx, q.of(c.conn.ID))
-	list, total := found.Items, found.Total
-	if errors.Is(err, filter.ErrUnsupported) {
-		list, total, err = scan(c.ctx, q, scanner[member.Team]{
-			next: func(after string) (record.Found[member.Team], error) {
-				return c.h.o.Searcher.SearchTeams(c.ctx, Query{Connection: c.conn.ID, After: after, Count: scanPage})
-			},
-			trees: func(ts []member.Team) ([]map[string]any, error) {
-				return c.groupTrees(ts, mentions(q.filter, "members"))
-			},
-			rt: rt,
-		})
-	}
-	if err != nil {
-		return reply{}, err
-	}
-	trees, err := c.groupTrees(list, q.show.Wants("members"))
-	if err != nil {
-		return reply{}, err
-	}
-	return listReply(trees, total, q), nil
-}
-
 func (c *call) groupTrees(list []member.Team, withMembers bool) ([]map[string]any, error) {
 	var members map[member.ID][]member.Member
 	if withMembers && len(list) > 0 {
@@ -202,67 +231,4 @@ func (c *call) groupTrees(list []member.Team, withMembers bool) ([]map[string]an
 		out = append(out, c.h.groupResource(t, shown))
 	}
 	return out, nil
-}
-
-func listReply(trees []map[string]any, total int, q query) reply {
-	resources := make([]any, 0, len(trees))
-	for _, t := range trees {
-		resources = append(resources, q.show.Apply(t))
-	}
-	return reply{status: http.StatusOK, body: listResponse(resources, total, q.start)}
-}
-
-// mentions reports whether a filter looks at an attribute.
-func mentions(e filter.Expr, attr string) bool {
-	switch e := e.(type) {
-	case *filter.Compare:
-		return e.Path.URN == "" && e.Path.Attr == attr
-	case *filter.And:
-		return mentions(e.L, attr) || mentions(e.R, attr)
-	case *filter.Or:
-		return mentions(e.L, attr) || mentions(e.R, attr)
-	case *filter.Not:
-		return mentions(e.X, attr)
-	}
-	return false
-}
-
-// scanner reads resources page by page for a filter the store cannot answer.
-type scanner[T any] struct {
-	next  func(after string) (record.Found[T], error)
-	trees func([]T) ([]map[string]any, error)
-	rt    *schema.ResourceType
-}
-
-// scan evaluates the filter in memory over at most scanLimit resources; past
-// that it answers tooMany (RFC 7644 section 3.12) rather than let one request
-// read a million members.
-func scan[T any](ctx context.Context, q query, s scanner[T]) (matched []T, total int, err error) {
-	for after := ""; ; {
-		found, err := s.next(after)
-		switch {
-		case err != nil:
-			return nil, 0, err
-		case found.Total > scanLimit:
-			return nil, 0, badRequest(schema.TooMany, "this filter would have to look at more than 10000 resources")
-		case ctx.Err() != nil:
-			return nil, 0, ctx.Err()
-		}
-		trees, err := s.trees(found.Items)
-		if err != nil {
-			return nil, 0, err
-		}
-		for i, tree := range trees {
-			if !s.rt.Match(tree, q.filter) {
-				continue
-			}
-			total++
-			if total >= q.start && len(matched) < q.count {
-				matched = append(matched, found.Items[i])
-			}
-		}
-		if after = found.Next; after == "" {
-			return matched, total, nil
-		}
-	}
 }

@@ -156,7 +156,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/Users?foo=bar&sortBy=userName", 200, ""}, // T18
 		{"GET", "/Nothing", 404, ""},
 		{"GET", "/users", 404, ""},
-		{"GET", "", 404, ""},
+		{"GET", "", 200, ""}, // RFC 7644 section 3.4.2.1: a query of the root
 		{"GET", "/Users/" + id + "/x", 404, ""},
 		{"GET", "/api/0/organizations/other/scim/v2/Users", 404, ""},
 		{"GET", "/api/0/organizations/acme/scim/v1/Users", 404, ""},
@@ -173,8 +173,9 @@ func TestRoutes(t *testing.T) {
 		{"TRACE", "/Users", 405, "GET, POST"},
 		{"GET", "/Me", 501, ""},
 		{"DELETE", "/Me", 501, ""},
-		{"POST", "/Bulk", 501, ""},
-		{"POST", "/.search", 501, ""},
+		{"GET", "/.search", 405, "POST"},
+		{"POST", "/", 405, "GET"},
+		{"PUT", "", 405, "GET"},
 		{"GET", "/Users/.search", 405, "POST"},
 		{"PATCH", "/Groups/.search", 405, "POST"},
 		{"GET", "/Schemas?filter=id+eq+%22x%22", 403, ""},
@@ -200,17 +201,26 @@ func TestRoutes(t *testing.T) {
 func TestDiscovery(t *testing.T) {
 	s := newServer(t)
 	a := s.want(200, "GET", "/ServiceProviderConfig", "")
-	for _, path := range [][]any{{"patch", "supported"}, {"filter", "supported"}, {"etag", "supported"}} {
+	for _, path := range [][]any{
+		{"patch", "supported"},
+		{"filter", "supported"},
+		{"etag", "supported"},
+		{"bulk", "supported"},
+		{"sort", "supported"},
+		{"pagination", "cursor"},
+		{"pagination", "index"},
+	} {
 		if a.get(path...) != true {
 			t.Errorf("%v is not true", path)
 		}
 	}
-	for _, path := range [][]any{{"bulk", "supported"}, {"sort", "supported"}, {"changePassword", "supported"}} {
+	for _, path := range [][]any{{"changePassword", "supported"}} {
 		if a.get(path...) != false {
 			t.Errorf("%v is not false", path)
 		}
 	}
-	if a.get("bulk", "maxOperations") == nil || a.get("bulk", "maxPayloadSize") == nil || a.get("filter", "maxResults") != 1000.0 ||
+	if a.get("bulk", "maxOperations") != 1000.0 || a.get("bulk", "maxPayloadSize") != float64(scim.MaxBody) ||
+		a.text("pagination", "defaultPaginationMethod") != "index" || a.get("pagination", "cursorTimeout") != 3600.0 || a.get("filter", "maxResults") != 1000.0 ||
 		a.text("authenticationSchemes", 0, "type") != "oauthbearertoken" || a.get("documentationUri") != nil {
 		t.Errorf("SPC: %s", a.raw)
 	}
@@ -389,7 +399,7 @@ func (s *server) handler(edit func(*scim.Options)) *scim.Handler {
 	s.t.Helper()
 	o := scim.Options{
 		BaseURL: "https://sso.example.com", Org: "acme", Members: s.dir, Teams: s.dir,
-		Searcher: s.db, Tokens: s.db, Live: s.live, Audit: s.audit,
+		Searcher: s.db, Tokens: s.db, Live: s.live, Audit: s.audit, Sealer: sealer(s.t),
 	}
 	edit(&o)
 	h, err := scim.New(o)
@@ -439,9 +449,9 @@ func TestNewRefusesIncompleteOptions(t *testing.T) {
 	for name, edit := range map[string]func(*scim.Options){
 		"no URL": func(o *scim.Options) { o.BaseURL = "" }, "URL with path": func(o *scim.Options) { o.BaseURL = "https://x/y" },
 		"no org": func(o *scim.Options) { o.Org = "" }, "org with slash": func(o *scim.Options) { o.Org = "a/b" },
-		"no members": func(o *scim.Options) { o.Members = nil }, "no live": func(o *scim.Options) { o.Live = nil },
+		"no members": func(o *scim.Options) { o.Members = nil }, "no live": func(o *scim.Options) { o.Live = nil }, "no sealer": func(o *scim.Options) { o.Sealer = nil },
 	} {
-		o := scim.Options{BaseURL: "https://x", Org: "a", Members: s.dir, Teams: s.dir, Searcher: s.db, Tokens: s.db, Live: s.live, Audit: s.audit}
+		o := scim.Options{BaseURL: "https://x", Org: "a", Members: s.dir, Teams: s.dir, Searcher: s.db, Tokens: s.db, Live: s.live, Audit: s.audit, Sealer: sealer(t)}
 		if _, err := scim.New(o); err != nil {
 			t.Fatalf("benign: %v", err)
 		}
@@ -457,9 +467,13 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/Users", "filter=userName+eq+%22a%22&count=1&startIndex=0", "")
 	f.Add("PATCH", "/Groups/x", "attributes=id", patchBody(`{"op":"remove","path":"members"}`))
 	f.Add("PUT", "//Users/%00/", "excludedAttributes=a,b", `{"userName":null}`)
+	f.Add("GET", "/", "filter=meta.resourceType+eq+%22Group%22&sortBy=displayName&sortOrder=descending&cursor", "")
+	f.Add("POST", "/.search", "", `{"filter":"userName pr or displayName pr","cursor":"AAAA","count":2}`)
+	f.Add("POST", "/Bulk", "", `{"failOnErrors":1,"Operations":[{"method":"POST","path":"/Users","bulkId":"a","data":{"userName":"a"}},
+		{"method":"PATCH","path":"/Users/bulkId:a","version":"W/\"1\"","data":{"Operations":[{"op":"add","path":"title","value":"bulkId:a"}]}}]}`)
 	h, err := scim.New(scim.Options{
 		BaseURL: "https://sso.example.com", Org: "acme", Members: nowhere{}, Teams: nowhere{}, Searcher: nowhere{}, Tokens: nowhere{},
-		Live: liveOkta(), Audit: &recorder{}, Now: unlimited(),
+		Live: liveOkta(), Audit: &recorder{}, Sealer: sealer(f), Now: unlimited(),
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,10 +59,7 @@ func (h *Handler) write(w http.ResponseWriter, c *call, rep reply, err error) in
 }
 
 func (h *Handler) writeFault(w http.ResponseWriter, c *call, f *fault) int {
-	if f.Err != nil {
-		h.o.Log.ErrorContext(c.ctx, "scim request failed",
-			"status", f.Status, "err", f.Err, "request_id", web.RequestID(c.ctx), "connection", c.conn.ID)
-	}
+	h.logFault(c, f)
 	head := w.Header()
 	if f.Status == http.StatusUnauthorized {
 		head.Set("WWW-Authenticate", `Bearer realm="scim"`)
@@ -72,20 +70,19 @@ func (h *Handler) writeFault(w http.ResponseWriter, c *call, f *fault) int {
 	if f.Allow != "" {
 		head.Set("Allow", f.Allow)
 	}
-	body := map[string]any{
-		"schemas": []string{ErrorURN},
-		"status":  itoa(f.Status), // a JSON string (section 3.12)
-		"detail":  f.Detail,
-	}
-	if f.Type != "" {
-		body["scimType"] = f.Type
-	}
-	buf, err := json.Marshal(body)
+	buf, err := json.Marshal(f.body())
 	if err != nil { // unreachable: strings only
 		buf = nil
 	}
 	h.send(w, c, f.Status, buf)
 	return f.Status
+}
+
+func (h *Handler) logFault(c *call, f *fault) {
+	if f.Err != nil {
+		h.o.Log.ErrorContext(c.ctx, "scim request failed",
+			"status", f.Status, "err", f.Err, "request_id", web.RequestID(c.ctx), "connection", c.conn.ID)
+	}
 }
 
 func (h *Handler) send(w http.ResponseWriter, c *call, status int, body []byte) {
@@ -117,30 +114,77 @@ func (c *call) notModified(rep reply) bool {
 
 func opaque(tag string) string { return strings.TrimPrefix(tag, "W/") }
 
-// ifVersion reads If-Match for a change: 0 = any version. The comparison itself
-// happens inside the transaction that writes, so two writers with one tag give
-// one winner (C08). A tag that is not one of ours can match nothing.
-func (c *call) ifVersion() (int64, error) {
-	values := c.r.Header.Values("If-Match")
-	if len(values) == 0 {
-		return 0, nil
+// tags reads a precondition: "*", or the versions it lists, 0 for a tag that is
+// not one of ours.
+func tags(values []string) (versions []int64, star bool) {
+	for tag := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		tag = strings.TrimSpace(tag)
+		if tag == "*" {
+			return nil, true
+		}
+		text, ok := strings.CutPrefix(opaque(tag), `"`)
+		text, ok2 := strings.CutSuffix(text, `"`)
+		n, err := strconv.ParseInt(text, 10, 64)
+		if !ok || !ok2 || err != nil || n <= 0 || strconv.FormatInt(n, 10) != text {
+			n = 0 // it can match nothing
+		}
+		versions = append(versions, n)
 	}
-	tag := strings.TrimSpace(strings.Join(values, ","))
-	if tag == "*" {
-		return 0, nil // "exists", which every change checks
+	return versions, false
+}
+
+// ifVersion reads If-Match and If-None-Match of a change (RFC 9110 section 13.1):
+// 0 = any version. The comparison itself happens inside the transaction that
+// writes, so two writers with one tag give one winner (C08). now reads the
+// version there is at the moment, where only that can choose among several tags;
+// should it change until then, the transaction finds out.
+func (c *call) ifVersion(now func() (int64, error)) (int64, error) {
+	match, none := c.r.Header.Values("If-Match"), c.r.Header.Values("If-None-Match")
+	want, star := tags(match)
+	if len(match) == 0 || star {
+		want = nil // "exists", which every change checks
 	}
-	stale := &fault{Status: http.StatusPreconditionFailed, Detail: "If-Match names no version of this resource"}
-	text, ok := strings.CutPrefix(opaque(tag), `"`)
-	text, ok2 := strings.CutSuffix(text, `"`)
-	n, err := strconv.ParseInt(text, 10, 64)
-	if !ok || !ok2 || err != nil || n <= 0 {
-		return 0, stale
+	if len(none) == 0 && len(want) <= 1 {
+		if len(want) == 1 && want[0] == 0 {
+			return 0, stale("If-Match names no version of this resource")
+		}
+		return append(want, 0)[0], nil
 	}
-	return n, nil
+	have, err := now()
+	if err != nil {
+		return 0, err
+	}
+	if want != nil && !slices.Contains(want, have) {
+		return 0, stale("If-Match names no version of this resource")
+	}
+	if len(none) > 0 {
+		if not, star := tags(none); star || slices.Contains(not, have) {
+			return 0, stale("If-None-Match names the version of this resource")
+		}
+	}
+	return have, nil
+}
+
+func stale(detail string) error {
+	return &fault{Status: http.StatusPreconditionFailed, Detail: detail}
+}
+
+// userVersion and groupVersion read what a precondition is compared with.
+func (c *call) userVersion() (int64, error) {
+	m, _, err := c.h.o.Members.Get(c.ctx, c.conn.Connection, c.id)
+	return m.Version, err
+}
+
+func (c *call) groupVersion() (int64, error) {
+	t, err := c.h.o.Teams.GetTeam(c.ctx, c.conn.Connection, c.id)
+	return t.Version, err
 }
 
 // body reads and decodes the request body under the limits of C06.
 func (c *call) body() (map[string]any, error) {
+	if c.inBulk {
+		return c.given, nil
+	}
 	if !client.ContentType(c.r.Header.Get("Content-Type")) {
 		return nil, &fault{Status: http.StatusUnsupportedMediaType, Detail: "the body must be application/scim+json"}
 	}

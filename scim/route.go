@@ -49,8 +49,9 @@ func (h *Handler) table() []route {
 		{[]string{"ResourceTypes"}, "discovery", get((*call).listResourceTypes)},
 		{[]string{"ResourceTypes", "*"}, "discovery", get((*call).getResourceType)},
 		{[]string{"ServiceProviderConfig"}, "discovery", get((*call).serviceProviderConfig)},
-		{[]string{"Bulk"}, "Bulk", post(notImplemented)},
-		{[]string{".search"}, "search", post(notImplemented)},
+		{[]string{}, "search", get((*call).listRoot)},
+		{[]string{"Bulk"}, "Bulk", post((*call).bulk)},
+		{[]string{".search"}, "search", post((*call).searchRoot)},
 		// RFC 7644 section 3.11: a bearer token of an IdP has no user it stands for.
 		{[]string{"Me"}, "Me", []method{
 			{http.MethodGet, notImplemented},
@@ -125,7 +126,7 @@ func (c *call) matches(pattern, segments []string) bool {
 			return false
 		}
 	}
-	if last := len(pattern) - 1; pattern[last] == "*" {
+	if last := len(pattern) - 1; last >= 0 && pattern[last] == "*" {
 		c.name = segments[last]
 		c.id = ""
 		// What cannot be an id of ours stays empty, and is found nowhere.

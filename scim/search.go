@@ -4,8 +4,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ssogate/ssogate/scim/client"
 	"github.com/ssogate/ssogate/scim/schema"
 )
+
+// searchURN marks a search request (RFC 7644 section 3.4.3).
+const searchURN = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 
 // searchUsers and searchGroups are RFC 7644 section 3.4.3: a list whose
 // parameters come in the body, so that a filter with a person's name in it is
@@ -15,7 +19,7 @@ func (c *call) searchUsers() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return c.usersBy(raw)
+	return list(c, c.users(), raw)
 }
 
 func (c *call) searchGroups() (reply, error) {
@@ -23,7 +27,24 @@ func (c *call) searchGroups() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return c.groupsBy(raw)
+	return list(c, c.groups(), raw)
+}
+
+// searchRoot and listRoot look among all resource types at once (section 3.4.2.1).
+func (c *call) searchRoot() (reply, error) {
+	raw, err := c.searchRequest()
+	if err != nil {
+		return reply{}, err
+	}
+	return c.root(raw)
+}
+
+func (c *call) listRoot() (reply, error) {
+	raw, err := c.parameters()
+	if err != nil {
+		return reply{}, err
+	}
+	return c.root(raw)
 }
 
 // searchRequest reads the body into the form of a query. Names are compared in
@@ -33,9 +54,12 @@ func (c *call) searchRequest() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := client.Message(body, searchURN, c.profile, &c.notes); err != nil {
+		return nil, err
+	}
 	raw := map[string]string{}
 	for k, v := range body {
-		for _, name := range []string{"filter", "startIndex", "count", "attributes", "excludedAttributes"} {
+		for _, name := range listParameters {
 			if v == nil || !strings.EqualFold(k, name) {
 				continue
 			}

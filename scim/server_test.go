@@ -110,7 +110,7 @@ func newServerOn(t *testing.T, url string) *server {
 	}})
 	h, err := scim.New(scim.Options{
 		BaseURL: "https://sso.example.com", Org: "acme",
-		Members: s.dir, Teams: s.dir, Searcher: db, Tokens: db, Live: s.live, Audit: s.audit, Now: s.now.Now,
+		Members: s.dir, Teams: s.dir, Searcher: db, Tokens: db, Live: s.live, Audit: s.audit, Sealer: sealer(t), Now: s.now.Now,
 		Log: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	if err != nil {
@@ -118,6 +118,15 @@ func newServerOn(t *testing.T, url string) *server {
 	}
 	s.http = httptest.NewServer(h)
 	t.Cleanup(s.http.Close)
+	return s
+}
+
+func sealer(t testing.TB) *secret.Sealer {
+	t.Helper()
+	s, err := secret.NewSealer(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 

@@ -42,7 +42,7 @@ func (c *call) createUser() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	draft := member.Member{Wish: true} // active is true unless the IdP says otherwise
+	draft := member.Member{ID: c.newID, Wish: true} // active is true unless the IdP says otherwise
 	if err := storeUser(&draft, tree); err != nil {
 		return reply{}, err
 	}
@@ -118,7 +118,7 @@ func (c *call) changeUser(prepare func() (func(*member.Member) error, error)) (r
 	if err != nil {
 		return reply{}, err
 	}
-	version, err := c.ifVersion()
+	version, err := c.ifVersion(c.userVersion)
 	if err != nil {
 		return reply{}, err
 	}
@@ -145,7 +145,7 @@ func (c *call) changeUser(prepare func() (func(*member.Member) error, error)) (r
 }
 
 func (c *call) deleteUser() (reply, error) {
-	version, err := c.ifVersion()
+	version, err := c.ifVersion(c.userVersion)
 	if err != nil {
 		return reply{}, err
 	}

@@ -26,3 +26,10 @@ func (n *Notes) add(rule string) {
 
 // Rules lists the rules used, sorted.
 func (n *Notes) Rules() []string { return slices.Sorted(slices.Values(n.rules)) }
+
+// Merge adds the rules of another request: of an operation in a bulk request.
+func (n *Notes) Merge(other *Notes) {
+	for _, r := range other.rules {
+		n.add(r)
+	}
+}

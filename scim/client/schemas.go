@@ -55,3 +55,9 @@ func checkSchemas(body map[string]any, base string, known func(string) bool, p P
 	notes.add("T9")
 	return nil
 }
+
+// Message checks the `schemas` of a request that is no resource (a search or a
+// bulk request): demanded by the strict profile, otherwise only noted.
+func Message(body map[string]any, urn string, p Profile, notes *Notes) error {
+	return checkSchemas(body, urn, func(string) bool { return false }, p, notes)
+}

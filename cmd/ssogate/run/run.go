@@ -324,7 +324,7 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	}
 	provisioning, err := scim.New(scim.Options{
 		BaseURL: s.cfg.URL, Org: s.cfg.Organization.Slug, Members: s.directory, Teams: s.directory, Searcher: s.db, Tokens: s.db,
-		Live: s.settings, Audit: s.db, Now: s.now, Log: s.log, Metrics: s.registry,
+		Live: s.settings, Audit: s.db, Sealer: s.sealer, Now: s.now, Log: s.log, Metrics: s.registry,
 	})
 	if err != nil {
 		return nil, err
