@@ -131,8 +131,11 @@ type Attributes struct {
 
 // SCIM declares connections, each under a SAML provider declared above.
 type SCIM struct {
-	Activation  string           `key:"activation"` // invitation (default), first_sign_in, immediate
-	Connections []SCIMConnection `key:"connections"`
+	Activation    string           `key:"activation"`     // invitation (default), first_sign_in, immediate
+	Rate          int              `key:"rate"`           // requests a second of each connection on this node, default 200
+	Burst         int              `key:"burst"`          // at once, default 500
+	TokenLifetime time.Duration    `key:"token_lifetime"` // of OAuth 2.0 access tokens, 60m (default) to 6h
+	Connections   []SCIMConnection `key:"connections"`
 }
 
 // SCIMConnection enables SCIM for a provider.
@@ -140,7 +143,8 @@ type SCIMConnection struct {
 	Provider   string      `key:"provider"`
 	Match      string      `key:"match"` // userName (default) or externalId
 	MaySetRole bool        `key:"may_set_role"`
-	Tokens     []SCIMToken `key:"tokens"` // more are made with `ssogate scim token create`
+	Profile    string      `key:"profile"` // auto (default) or strict
+	Tokens     []SCIMToken `key:"tokens"`  // more are made with `ssogate scim token create`
 }
 
 // SCIMToken is a bearer token known to the config: at least 32 characters.

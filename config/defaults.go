@@ -25,6 +25,9 @@ const (
 	MatchUserName   = "userName"
 	MatchExternalID = "externalId"
 
+	ProfileAuto   = "auto"
+	ProfileStrict = "strict"
+
 	UnverifiedEmailRefuse = "refuse"
 	UnverifiedEmailDrop   = "drop"
 )
@@ -38,7 +41,7 @@ func Default() *Config {
 		RequireSSO:    RequireSSOConsole,
 		Database:      Database{URL: "sqlite:ssogate.db"},
 		Session:       Session{Idle: 8 * time.Hour, Absolute: 24 * time.Hour},
-		SCIM:          SCIM{Activation: ActivationInvitation},
+		SCIM:          SCIM{Activation: ActivationInvitation, Rate: 200, Burst: 500, TokenLifetime: time.Hour},
 		Streams:       Streams{LeaseGrace: 10 * time.Second, PerSession: 200, Total: 20000},
 		Limits: Limits{
 			HeaderBytes:    64 << 10,
@@ -64,6 +67,9 @@ func (c *Config) ApplyDefaults() {
 	or(&c.Session.Idle, d.Session.Idle)
 	or(&c.Session.Absolute, d.Session.Absolute)
 	or(&c.SCIM.Activation, d.SCIM.Activation)
+	or(&c.SCIM.Rate, d.SCIM.Rate)
+	or(&c.SCIM.Burst, d.SCIM.Burst)
+	or(&c.SCIM.TokenLifetime, d.SCIM.TokenLifetime)
 	or(&c.Streams.LeaseGrace, d.Streams.LeaseGrace)
 	or(&c.Streams.PerSession, d.Streams.PerSession)
 	or(&c.Streams.Total, d.Streams.Total)
@@ -97,6 +103,7 @@ func (c *Config) derive() {
 	}
 	for i := range c.SCIM.Connections {
 		or(&c.SCIM.Connections[i].Match, MatchUserName)
+		or(&c.SCIM.Connections[i].Profile, ProfileAuto)
 	}
 	for i := range c.Routes {
 		or(&c.Routes[i].PathPrefix, "/")

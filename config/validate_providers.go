@@ -205,6 +205,9 @@ const minToken = 32
 
 func (c *Config) validateSCIM(fs *faults) {
 	fs.oneOf("scim.activation", c.SCIM.Activation, ActivationInvitation, ActivationFirstSignIn, ActivationImmediate)
+	fs.within("scim.rate", c.SCIM.Rate, 1, 100_000)
+	fs.within("scim.burst", c.SCIM.Burst, 1, 100_000)
+	fs.between("scim.token_lifetime", c.SCIM.TokenLifetime, time.Hour, 6*time.Hour)
 	seen, tokens := map[string]bool{}, map[string]bool{}
 	for i := range c.SCIM.Connections {
 		s, at := &c.SCIM.Connections[i], index("scim.connections", i)
@@ -220,6 +223,7 @@ func (c *Config) validateSCIM(fs *faults) {
 		}
 		seen[s.Provider] = true
 		fs.oneOf(join(at, "match"), s.Match, MatchUserName, MatchExternalID)
+		fs.oneOf(join(at, "profile"), s.Profile, ProfileAuto, ProfileStrict)
 		names := map[string]bool{}
 		for k, t := range s.Tokens {
 			here := index(join(at, "tokens"), k)

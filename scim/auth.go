@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -22,6 +23,12 @@ func unauthorized() error {
 	return &fault{Status: http.StatusUnauthorized, Detail: "the bearer token is missing or not valid"}
 }
 
+// bearerOf is who a request's token belongs to, for the flight recorder and lists.
+type bearerOf struct {
+	ID   string // of the token or client; "" for one declared in the config file
+	Name string
+}
+
 // authenticate finds the connection of the request's token. The token is read
 // from the Authorization header only: a query ends up in logs and histories
 // (RFC 6750 section 2.3).
@@ -31,16 +38,24 @@ func (c *call) authenticate() error {
 		return c.deny("token_missing")
 	}
 	hash := secret.Sum(token)
-	if conn, ok := c.h.declared(hash); ok {
-		c.conn = conn
+	if conn, name, ok := c.h.declared(hash); ok {
+		c.conn, c.bearer = conn, bearerOf{Name: name}
 		return nil
 	}
 	// Only what has the form of a token we made is worth a question to the
 	// store; anything else costs the sender more than us.
-	if !strings.HasPrefix(token, tokenPrefix) || len(token) != tokenLength {
-		return c.deny("token_unknown")
+	switch {
+	case strings.HasPrefix(token, tokenPrefix) && len(token) == tokenLength:
+		return c.byToken(hash)
+	case strings.HasPrefix(token, accessPrefix):
+		return c.byAccess(token)
 	}
-	t, err := c.h.o.Tokens.Token(c.ctx, hash.String())
+	return c.deny("token_unknown")
+}
+
+// byToken admits a bearer token that the CLI or console made.
+func (c *call) byToken(hash secret.Hash) error {
+	t, err := c.h.o.Access.Token(c.ctx, hash.String())
 	switch {
 	case errors.Is(err, member.ErrNotFound):
 		return c.deny("token_unknown")
@@ -53,38 +68,57 @@ func (c *call) authenticate() error {
 	if err != nil || !stored.Equal(hash) {
 		return c.deny("token_unknown")
 	}
+	return c.admit(t, "token", c.h.o.Access.UsedToken)
+}
+
+// admit checks what a token and a client have in common, and notes the use.
+func (c *call) admit(t StoredToken, kind string, used func(context.Context, string, time.Time, string) error) error {
 	now := c.h.o.Now()
 	if !t.Expires.IsZero() && !now.Before(t.Expires) {
-		return c.deny("token_expired")
+		return c.deny(kind + "_expired")
 	}
 	conn, ok := connection(c.h.o.Live.Load(), t.Connection)
 	if !ok {
 		return c.deny("connection_unknown")
 	}
-	c.conn = conn
-	c.used(t, now)
-	return nil
-}
-
-// used notes when and from where a token was last seen, at most once a minute:
-// an import must not write a row per request.
-func (c *call) used(t StoredToken, now time.Time) {
+	c.conn, c.bearer = conn, bearerOf{ID: t.ID, Name: t.Name}
+	// At most once a minute: an import must not write a row per request.
 	if now.Sub(t.LastUsed) < time.Minute {
-		return
+		return nil
 	}
 	// The note is for people. Failing the IdP because it could not be written
 	// would turn a full disk into a provisioning outage.
-	if err := c.h.o.Tokens.UsedToken(c.ctx, t.ID, now, clientAddress(c.ctx)); err != nil {
-		c.h.o.Log.WarnContext(c.ctx, "scim token use not noted", "token", t.ID, "err", err, "request_id", web.RequestID(c.ctx))
+	if err := used(c.ctx, t.ID, now, clientAddress(c.ctx)); err != nil {
+		c.h.o.Log.WarnContext(c.ctx, "scim "+kind+" use not noted", kind, t.ID, "err", err, "request_id", web.RequestID(c.ctx))
 	}
+	return nil
+}
+
+// working answers 503 while the connection must not change anything: its
+// provider is not active, or somebody paused it. The IdP tries again later and
+// nothing is lost.
+func (c *call) working() error {
+	p, ok := c.h.o.Live.Load().Provider(c.conn.Provider)
+	if !ok || p.Protocol != settings.SAML {
+		return &fault{
+			Status: http.StatusServiceUnavailable, RetryAfter: pausedRetryIn,
+			Detail: "the identity provider of this connection is not configured and active as a SAML provider",
+		}
+	}
+	pause, err := c.h.o.Access.Paused(c.ctx, c.conn.ID)
+	if err != nil {
+		return unavailable(err)
+	}
+	if c.conn.Paused || pause.Connection != "" {
+		return &fault{Status: http.StatusServiceUnavailable, Detail: "provisioning is paused", RetryAfter: pausedRetryIn}
+	}
+	return nil
 }
 
 // declared looks among the tokens of the config file. Every one is compared,
 // in constant time, whether or not one before it matched.
-func (h *Handler) declared(hash secret.Hash) (settings.Connection, bool) {
+func (h *Handler) declared(hash secret.Hash) (found settings.Connection, name string, ok bool) {
 	now := h.o.Now()
-	var found settings.Connection
-	ok := false
 	for _, conn := range h.o.Live.Load().Connections {
 		for _, t := range conn.Tokens {
 			stored, err := secret.ParseHash(t.Hash)
@@ -92,11 +126,11 @@ func (h *Handler) declared(hash secret.Hash) (settings.Connection, bool) {
 				continue
 			}
 			if t.Expires.IsZero() || now.Before(t.Expires) {
-				found, ok = conn, true
+				found, name, ok = conn, t.Name, true
 			}
 		}
 	}
-	return found, ok
+	return found, name, ok
 }
 
 func connection(s *settings.Settings, id string) (settings.Connection, bool) {

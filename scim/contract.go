@@ -11,8 +11,12 @@ type (
 	Sort = record.Sort
 	// Searcher lists resources in one connection's scope.
 	Searcher = record.Searcher
-	// StoredToken is a bearer token made by the CLI or console.
+	// StoredToken is a bearer token or an OAuth 2.0 client.
 	StoredToken = record.StoredToken
 	// Tokens keeps bearer tokens.
 	Tokens = record.Tokens
+	// Clients keeps OAuth 2.0 clients.
+	Clients = record.Clients
+	// Access is everything about who may provision at this moment.
+	Access = record.Access
 )

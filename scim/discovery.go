@@ -31,6 +31,9 @@ func (c *call) serviceProviderConfig() (reply, error) {
 		"authenticationSchemes": []map[string]any{{
 			"type": "oauthbearertoken", "name": "Bearer token",
 			"description": "Authorization: Bearer, with a token made for this connection", "primary": true,
+		}, {
+			"type": "oauth2", "name": "OAuth 2.0 client credentials",
+			"description": "An access token from " + c.h.origin() + TokenPath + " (RFC 6749 section 4.4)",
 		}},
 		"meta": map[string]any{"resourceType": "ServiceProviderConfig", "location": location},
 	}}, nil

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
@@ -83,14 +84,25 @@ func (nowhere) Token(context.Context, string) (scim.StoredToken, error) {
 	return scim.StoredToken{}, member.ErrNotFound
 }
 
-func (nowhere) ListTokens(context.Context, string) ([]scim.StoredToken, error) { return nil, nil }
-func (nowhere) InsertToken(context.Context, scim.StoredToken) error            { return nil }
-func (nowhere) RevokeToken(context.Context, string) error                      { return nil }
-func (nowhere) UsedToken(context.Context, string, time.Time, string) error     { return nil }
+func (nowhere) ListTokens(context.Context, string) ([]scim.StoredToken, error)   { return nil, nil }
+func (nowhere) InsertToken(context.Context, scim.StoredToken, audit.Event) error { return nil }
+func (nowhere) RevokeToken(context.Context, string, audit.Event) error           { return nil }
+func (nowhere) Client(context.Context, string) (scim.StoredToken, error) {
+	return scim.StoredToken{}, member.ErrNotFound
+}
+
+func (nowhere) ListClients(context.Context, string) ([]scim.StoredToken, error)   { return nil, nil }
+func (nowhere) InsertClient(context.Context, scim.StoredToken, audit.Event) error { return nil }
+func (nowhere) RevokeClient(context.Context, string, audit.Event) error           { return nil }
+func (nowhere) UsedClient(context.Context, string, time.Time, string) error       { return nil }
+func (nowhere) Paused(context.Context, string) (record.Pause, error)              { return record.Pause{}, nil }
+func (nowhere) Pause(context.Context, record.Pause, audit.Event) error            { return nil }
+func (nowhere) Resume(context.Context, string, audit.Event) error                 { return nil }
+func (nowhere) UsedToken(context.Context, string, time.Time, string) error        { return nil }
 
 func liveOkta() *settings.Live {
 	l := &settings.Live{}
-	l.Store(&settings.Settings{Connections: []settings.Connection{{
+	l.Store(&settings.Settings{Providers: samlProviders("okta"), Connections: []settings.Connection{{
 		Connection: member.Connection{ID: "okta", Provider: "okta"},
 		Tokens:     []settings.Token{{Hash: secret.Sum(tokenOkta).String()}},
 	}}})

@@ -29,14 +29,15 @@ const Mount = "/api/0/organizations/"
 const (
 	MaxBody        = 16 << 20 // bytes
 	HandlingTime   = 30 * time.Second
-	ratePerSecond  = 200
-	rateBurst      = 500
+	DefaultRate    = 200 // requests a second of one connection
+	DefaultBurst   = 500
 	defaultCount   = 100
 	maxCount       = 1000
 	scanLimit      = 10_000 // resources looked at for a filter the store cannot answer
 	scanPage       = 500
 	maxUserOps     = 1000 // operations of a PATCH on a user
 	barrierRetryIn = 5    // seconds, Retry-After of a 503
+	pausedRetryIn  = 60
 )
 
 // Members changes members in one connection's scope. [member.Directory] is the
@@ -65,22 +66,26 @@ type Sealer interface {
 }
 
 // Options are what the handler is made of. All are required except Now, Log,
-// Metrics and Profile.
+// Metrics, Rate, Burst and TokenLife.
 type Options struct {
 	BaseURL  string // gateway origin, e.g. https://sso.example.com
 	Org      string // organisation slug; another slug is 404
 	Members  Members
 	Teams    Teams
 	Searcher Searcher
-	Tokens   Tokens
+	Access   Access
 	Live     *settings.Live // connections and the tokens declared in the config file
 	Audit    audit.Recorder // refused tokens; changes are audited with the change
-	Sealer   Sealer         // of cursors; the same keys on every node
+	Sealer   Sealer         // of cursors and access tokens; the same keys on every node
 	Now      clock.Func
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
-	// Profile chooses the tolerance of a connection; nil is client.Auto for all.
-	Profile func(connection string) client.Profile
+	// Rate and Burst bound the requests a second of each connection on this node;
+	// 0 is the default.
+	Rate, Burst int
+	// TokenLife is how long an OAuth 2.0 access token is good, between MinTokenLife
+	// and MaxTokenLife; 0 is MinTokenLife.
+	TokenLife time.Duration
 }
 
 // Handler is the service provider. Safe for concurrent use.
@@ -106,8 +111,8 @@ func New(o Options) (*Handler, error) {
 		return nil, errors.New("scim: base URL must be an origin")
 	case !plainID(o.Org):
 		return nil, errors.New("scim: organisation slug is missing or malformed")
-	case o.Members == nil || o.Teams == nil || o.Searcher == nil || o.Tokens == nil || o.Live == nil || o.Audit == nil || o.Sealer == nil:
-		return nil, errors.New("scim: Members, Teams, Searcher, Tokens, Live, Audit and Sealer are required")
+	case o.Members == nil || o.Teams == nil || o.Searcher == nil || o.Access == nil || o.Live == nil || o.Audit == nil || o.Sealer == nil:
+		return nil, errors.New("scim: Members, Teams, Searcher, Access, Live, Audit and Sealer are required")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -115,8 +120,20 @@ func New(o Options) (*Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Profile == nil {
-		o.Profile = func(string) client.Profile { return client.Auto }
+	if o.Rate == 0 {
+		o.Rate = DefaultRate
+	}
+	if o.Burst == 0 {
+		o.Burst = DefaultBurst
+	}
+	if o.TokenLife == 0 {
+		o.TokenLife = MinTokenLife
+	}
+	switch {
+	case o.Rate < 1 || o.Burst < 1:
+		return nil, errors.New("scim: Rate and Burst must be positive")
+	case o.TokenLife < MinTokenLife || o.TokenLife > MaxTokenLife:
+		return nil, errors.New("scim: TokenLife must lie between 60 and 360 minutes")
 	}
 	m, err := newMetrics(o.Metrics)
 	if err != nil {
@@ -126,7 +143,7 @@ func New(o Options) (*Handler, error) {
 		o:        o,
 		base:     u.Scheme + "://" + u.Host + Mount + o.Org + "/scim/v2",
 		registry: schema.NewRegistry(),
-		limiters: newLimiters(),
+		limiters: newLimiters(o.Rate, o.Burst),
 		denials:  newDenials(o.Audit),
 		metrics:  m,
 	}
@@ -140,6 +157,7 @@ type call struct {
 	r       *http.Request
 	ctx     context.Context //nolint:containedctx // a call IS the request; it does not outlive it
 	conn    settings.Connection
+	bearer  bearerOf
 	profile client.Profile
 	notes   client.Notes
 	id      member.ID // last path segment of a single-resource route
@@ -207,12 +225,14 @@ func (c *call) serve(kind *string) (reply, error) {
 		return reply{}, err
 	}
 	web.Annotate(c.ctx, "scim_connection", c.conn.ID)
-	c.profile = c.h.o.Profile(c.conn.ID)
+	if c.profile = client.Auto; c.conn.Strict {
+		c.profile = client.Strict
+	}
 	if err := c.h.limit(c); err != nil {
 		return reply{}, err
 	}
-	if c.conn.Paused {
-		return reply{}, &fault{Status: http.StatusServiceUnavailable, Detail: "provisioning is paused", RetryAfter: 60}
+	if err := c.working(); err != nil {
+		return reply{}, err
 	}
 	rt, err := c.route(kind)
 	if err != nil {
@@ -243,3 +263,6 @@ func plainID(s string) bool {
 	}
 	return true
 }
+
+// origin is the gateway's own.
+func (h *Handler) origin() string { return strings.TrimSuffix(h.base, Mount+h.o.Org+"/scim/v2") }

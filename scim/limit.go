@@ -13,39 +13,52 @@ import (
 )
 
 // limiters hold one rate limit per connection, so that a runaway import of one
-// IdP leaves the others (and the gate) their share. Connections come from the
-// settings, never from the request, so their number is bounded.
+// IdP leaves the others (and the gate) their share. Each node counts for itself.
+// Connections come from the settings, never from the request, so their number is
+// bounded.
 type limiters struct {
-	mu sync.Mutex
-	of map[string]*rate.Limiter
+	rate  rate.Limit
+	burst int
+	mu    sync.Mutex
+	of    map[string]*rate.Limiter
 }
 
-func newLimiters() *limiters { return &limiters{of: map[string]*rate.Limiter{}} }
+func newLimiters(perSecond, burst int) *limiters {
+	return &limiters{rate: rate.Limit(perSecond), burst: burst, of: map[string]*rate.Limiter{}}
+}
 
 func (l *limiters) get(connection string) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lim := l.of[connection]
 	if lim == nil {
-		lim = rate.NewLimiter(ratePerSecond, rateBurst)
+		lim = rate.NewLimiter(l.rate, l.burst)
 		l.of[connection] = lim
 	}
 	return lim
 }
 
-// limit takes what a request costs, or refuses it.
+// limit takes what a request costs, or refuses it. Retry-After is in whole
+// seconds, the only form that Okta reads.
 func (h *Handler) limit(c *call) error {
-	if h.limiters.get(c.conn.ID).AllowN(h.o.Now(), 1) {
+	now := h.o.Now()
+	r := h.limiters.get(c.conn.ID).ReserveN(now, 1)
+	wait := r.DelayFrom(now)
+	if wait == 0 {
 		return nil
 	}
-	return &fault{Status: http.StatusTooManyRequests, Detail: "more than 200 requests a second", RetryAfter: 1}
+	r.CancelAt(now)
+	return &fault{
+		Status: http.StatusTooManyRequests, Detail: "more than " + itoa(h.o.Rate) + " requests a second",
+		RetryAfter: int((wait + time.Second - 1) / time.Second),
+	}
 }
 
 // charge takes what the further operations of a bulk request cost. The request
 // itself was admitted; those that come after it wait for the debt to be worked off.
 func (h *Handler) charge(c *call, n int) {
-	for lim := h.limiters.get(c.conn.ID); n > 0; n -= rateBurst {
-		lim.ReserveN(h.o.Now(), min(n, rateBurst))
+	for lim := h.limiters.get(c.conn.ID); n > 0; n -= h.o.Burst {
+		lim.ReserveN(h.o.Now(), min(n, h.o.Burst))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim"
 	"github.com/ssogate/ssogate/scim/schema"
@@ -86,7 +87,7 @@ func TestC01OnlyALiveTokenInTheHeaderPasses(t *testing.T) {
 	check("expired", s.do("GET", "/Users", ""))
 	s.now.Advance(-2 * time.Hour)
 	s.want(200, "GET", "/Users", "")
-	if err := s.db.RevokeToken(t.Context(), stored.ID); err != nil {
+	if err := s.db.RevokeToken(t.Context(), stored.ID, audit.Event{Kind: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	within(t, time.Second, func() { check("revoked", s.do("GET", "/Users", "")) })
@@ -399,7 +400,7 @@ func (s *server) handler(edit func(*scim.Options)) *scim.Handler {
 	s.t.Helper()
 	o := scim.Options{
 		BaseURL: "https://sso.example.com", Org: "acme", Members: s.dir, Teams: s.dir,
-		Searcher: s.db, Tokens: s.db, Live: s.live, Audit: s.audit, Sealer: sealer(s.t),
+		Searcher: s.db, Access: s.db, Live: s.live, Audit: s.audit, Sealer: sealer(s.t),
 	}
 	edit(&o)
 	h, err := scim.New(o)
@@ -451,7 +452,7 @@ func TestNewRefusesIncompleteOptions(t *testing.T) {
 		"no org": func(o *scim.Options) { o.Org = "" }, "org with slash": func(o *scim.Options) { o.Org = "a/b" },
 		"no members": func(o *scim.Options) { o.Members = nil }, "no live": func(o *scim.Options) { o.Live = nil }, "no sealer": func(o *scim.Options) { o.Sealer = nil },
 	} {
-		o := scim.Options{BaseURL: "https://x", Org: "a", Members: s.dir, Teams: s.dir, Searcher: s.db, Tokens: s.db, Live: s.live, Audit: s.audit, Sealer: sealer(t)}
+		o := scim.Options{BaseURL: "https://x", Org: "a", Members: s.dir, Teams: s.dir, Searcher: s.db, Access: s.db, Live: s.live, Audit: s.audit, Sealer: sealer(t)}
 		if _, err := scim.New(o); err != nil {
 			t.Fatalf("benign: %v", err)
 		}
@@ -472,7 +473,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/Bulk", "", `{"failOnErrors":1,"Operations":[{"method":"POST","path":"/Users","bulkId":"a","data":{"userName":"a"}},
 		{"method":"PATCH","path":"/Users/bulkId:a","version":"W/\"1\"","data":{"Operations":[{"op":"add","path":"title","value":"bulkId:a"}]}}]}`)
 	h, err := scim.New(scim.Options{
-		BaseURL: "https://sso.example.com", Org: "acme", Members: nowhere{}, Teams: nowhere{}, Searcher: nowhere{}, Tokens: nowhere{},
+		BaseURL: "https://sso.example.com", Org: "acme", Members: nowhere{}, Teams: nowhere{}, Searcher: nowhere{}, Access: nowhere{},
 		Live: liveOkta(), Audit: &recorder{}, Sealer: sealer(f), Now: unlimited(),
 	})
 	if err != nil {

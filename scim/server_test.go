@@ -98,7 +98,7 @@ func newServerOn(t *testing.T, url string) *server {
 	t.Cleanup(func() { _ = db.Close() })
 	s := &server{t: t, db: db, revoker: &revoker{}, audit: &recorder{}, live: &settings.Live{}, now: &clock.Manual{}, token: tokenOkta, log: &bytes.Buffer{}}
 	s.dir = &member.Directory{Store: db, Revoker: s.revoker, Now: s.now.Now}
-	s.live.Store(&settings.Settings{Version: 1, Connections: []settings.Connection{
+	s.live.Store(&settings.Settings{Version: 1, Providers: samlProviders("okta", "hr"), Connections: []settings.Connection{
 		{
 			Connection: member.Connection{ID: "okta", Provider: "okta", Activation: member.ActivateInvitation, Match: member.MatchUserName},
 			Tokens:     []settings.Token{{Name: "config", Hash: secret.Sum(tokenOkta).String()}},
@@ -110,7 +110,7 @@ func newServerOn(t *testing.T, url string) *server {
 	}})
 	h, err := scim.New(scim.Options{
 		BaseURL: "https://sso.example.com", Org: "acme",
-		Members: s.dir, Teams: s.dir, Searcher: db, Tokens: db, Live: s.live, Audit: s.audit, Sealer: sealer(t), Now: s.now.Now,
+		Members: s.dir, Teams: s.dir, Searcher: db, Access: db, Live: s.live, Audit: s.audit, Sealer: sealer(t), Now: s.now.Now,
 		Log: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	if err != nil {
@@ -119,6 +119,13 @@ func newServerOn(t *testing.T, url string) *server {
 	s.http = httptest.NewServer(h)
 	t.Cleanup(s.http.Close)
 	return s
+}
+
+func samlProviders(ids ...string) (out []settings.Provider) {
+	for _, id := range ids {
+		out = append(out, settings.Provider{ID: id, Protocol: settings.SAML, Active: true})
+	}
+	return out
 }
 
 func sealer(t testing.TB) *secret.Sealer {

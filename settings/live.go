@@ -97,7 +97,10 @@ type Organization struct {
 type Connection struct {
 	member.Connection
 	Tokens []Token
-	Paused bool
+	Paused bool // beside the switch of `ssogate scim pause`, which lives in SQL
+	// Strict switches off the tolerance for what identity providers are known to
+	// send beyond the standard.
+	Strict bool
 }
 
 // Token is a declared bearer token: only its hash is kept in memory.

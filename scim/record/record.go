@@ -3,7 +3,6 @@ package record
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim/filter"
@@ -49,27 +48,4 @@ type Searcher interface {
 	TeamsOfMembers(ctx context.Context, ids []member.ID) (map[member.ID][]member.Team, error)
 	// MembersOfTeams answers members (id and display name) of many teams in one statement.
 	MembersOfTeams(ctx context.Context, ids []member.ID) (map[member.ID][]member.Member, error)
-}
-
-// StoredToken is a bearer token made by the CLI or console. The token itself
-// was shown once; only its hash is kept.
-type StoredToken struct {
-	ID         string
-	Connection string
-	Name       string
-	Hash       string // hex SHA-256
-	Created    time.Time
-	Creator    string
-	Expires    time.Time // zero = never
-	LastUsed   time.Time
-	LastAddr   string
-}
-
-// Tokens keeps bearer tokens. store/sql is the real one.
-type Tokens interface {
-	Token(ctx context.Context, hash string) (StoredToken, error) // member.ErrNotFound
-	ListTokens(ctx context.Context, connection string) ([]StoredToken, error)
-	InsertToken(ctx context.Context, t StoredToken) error
-	RevokeToken(ctx context.Context, id string) error
-	UsedToken(ctx context.Context, id string, at time.Time, addr string) error // at most once a minute per token
 }

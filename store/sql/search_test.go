@@ -236,63 +236,6 @@ func FuzzRender(f *testing.F) {
 	})
 }
 
-func TestTokens_C01(t *testing.T) {
-	onEngines(t, func(t *testing.T, d *DB) {
-		ctx := t.Context()
-		hash := strings.Repeat("ab", 32)
-		want := record.StoredToken{ID: "1", Connection: "okta", Name: "prod", Hash: hash, Created: day, Creator: "cli", Expires: day.AddDate(1, 0, 0)}
-		if err := d.InsertToken(ctx, want); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := d.Token(ctx, hash); err != nil || got != want {
-			t.Fatalf("read %+v, %v", got, err)
-		}
-		for _, bad := range []record.StoredToken{{ID: "2", Connection: "okta"}, {ID: "2", Hash: hash}, {Connection: "okta", Hash: hash}} {
-			if err := d.InsertToken(ctx, bad); err == nil {
-				t.Errorf("stored %+v: an empty hash would be anyone's token", bad)
-			}
-		}
-		second := want
-		second.ID = "2"
-		if err := d.InsertToken(ctx, second); !errors.Is(err, member.ErrConflict) {
-			t.Errorf("one token under two ids: %v", err)
-		}
-		second.Hash = strings.Repeat("cd", 32)
-		if err := d.InsertToken(ctx, second); err != nil {
-			t.Fatal(err)
-		}
-		for _, unknown := range []string{"", strings.ToUpper(hash), "\x00", strings.Repeat("ef", 32)} {
-			if _, err := d.Token(ctx, unknown); !errors.Is(err, member.ErrNotFound) {
-				t.Errorf("token %q: %v", unknown, err)
-			}
-		}
-		for _, u := range []struct {
-			at   time.Time
-			want time.Time
-		}{{day, day}, {day.Add(59 * time.Second), day}, {day.Add(time.Minute), day.Add(time.Minute)}, {day, day.Add(time.Minute)}} {
-			if err := d.UsedToken(ctx, "1", u.at, "192.0.2.1"); err != nil {
-				t.Fatal(err)
-			}
-			if got, _ := d.Token(ctx, hash); !got.LastUsed.Equal(u.want) || got.LastAddr != "192.0.2.1" {
-				t.Errorf("used at %v: noted %v", u.at, got.LastUsed)
-			}
-		}
-		if err := d.RevokeToken(ctx, "1"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := d.Token(ctx, hash); !errors.Is(err, member.ErrNotFound) {
-			t.Errorf("a revoked token: %v", err)
-		}
-		if err := d.RevokeToken(ctx, "1"); !errors.Is(err, member.ErrNotFound) {
-			t.Errorf("revoked twice: %v", err)
-		}
-		left, err := d.ListTokens(ctx, "okta")
-		if err != nil || len(left) != 1 || left[0].ID != "2" {
-			t.Errorf("left %+v, %v", left, err)
-		}
-	})
-}
-
 func TestSealedKeysHaveOneWinner(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *DB) {
 		ctx := t.Context()

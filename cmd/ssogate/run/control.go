@@ -29,7 +29,7 @@ import (
 // command takes the lock itself, and PostgreSQL is opened beside its nodes. The
 // three ways behave alike.
 type Control struct {
-	Tokens   TokenAdmin
+	SCIM     SCIMAdmin
 	Sessions SessionAdmin
 	Keys     KeyAdmin
 	close    func() error
@@ -73,7 +73,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	nodes := session.NewPublisher(db, nil)
 	dir := &member.Directory{Store: db, Revoker: nodes}
 	return &Control{
-		Tokens:   storedTokens{db},
+		SCIM:     storedSCIM{db},
 		Sessions: storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:     storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
 		close:    stores.close,
@@ -84,7 +84,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 func (s *Server) ownControl() *Control {
 	lister := func(context.Context) (*session.Lister, error) { return &s.manager.Lister, nil }
 	return &Control{
-		Tokens:   storedTokens{s.db},
+		SCIM:     storedSCIM{s.db},
 		Sessions: storedSessions{dir: s.directory, lister: lister, db: s.db},
 		Keys:     storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
 		close:    func() error { return nil }, // the process closes what it serves
@@ -155,7 +155,7 @@ func (c *Control) handler() http.Handler {
 // remoteControl asks the running process.
 func remoteControl(client *http.Client) *Control {
 	return &Control{
-		Tokens:   remoteTokens{client},
+		SCIM:     remoteSCIM{client},
 		Sessions: remoteSessions{client},
 		Keys:     remoteKeys{client},
 		close:    func() error { client.CloseIdleConnections(); return nil },

@@ -322,16 +322,14 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	provisioning, err := scim.New(scim.Options{
-		BaseURL: s.cfg.URL, Org: s.cfg.Organization.Slug, Members: s.directory, Teams: s.directory, Searcher: s.db, Tokens: s.db,
-		Live: s.settings, Audit: s.db, Sealer: s.sealer, Now: s.now, Log: s.log, Metrics: s.registry,
-	})
+	provisioning, err := s.provisioning()
 	if err != nil {
 		return nil, err
 	}
 	pages := http.NewServeMux()
 	pages.Handle("/static/", c.Static())
 	pages.Handle("/me", c.Me())
+	pages.Handle(scim.TokenPath, provisioning.TokenEndpoint())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
 	pages.Handle("/", s.flow.Gateway())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

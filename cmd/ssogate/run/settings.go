@@ -31,7 +31,7 @@ func settingsFrom(c *config.Config) (*settings.Settings, error) {
 		conn := settings.Connection{Connection: member.Connection{
 			ID: sc.Provider, Provider: sc.Provider, Activation: member.Activation(c.SCIM.Activation),
 			Match: member.Match(sc.Match), MaySetRole: sc.MaySetRole,
-		}}
+		}, Strict: sc.Profile == config.ProfileStrict}
 		for _, t := range sc.Tokens {
 			conn.Tokens = append(conn.Tokens, settings.Token{Name: t.Name, Hash: secret.Sum(t.Token).String()})
 		}
