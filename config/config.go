@@ -135,6 +135,7 @@ type SCIM struct {
 	Rate          int              `key:"rate"`           // requests a second of each connection on this node, default 200
 	Burst         int              `key:"burst"`          // at once, default 500
 	TokenLifetime time.Duration    `key:"token_lifetime"` // of OAuth 2.0 access tokens, 60m (default) to 6h
+	LogDays       int              `key:"log_days"`       // of the flight recorder, default 30
 	Connections   []SCIMConnection `key:"connections"`
 }
 

@@ -224,6 +224,7 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"burst", "scim.burst", "nothing would ever pass", func(c *Config) { c.SCIM.Burst = -1 }},
 		{"token lifetime short", "scim.token_lifetime", "Entra asks for 60 minutes at least", func(c *Config) { c.SCIM.TokenLifetime = time.Minute }},
 		{"token lifetime long", "scim.token_lifetime", "a lost one would be good all day", func(c *Config) { c.SCIM.TokenLifetime = 7 * time.Hour }},
+		{"log days", "scim.log_days", "it must end some day", func(c *Config) { c.SCIM.LogDays = 4000 }},
 		{"profile unknown", "scim.connections[0].profile", "unknown must not tolerate", func(c *Config) { c.SCIM.Connections[0].Profile = "lax" }},
 		{"activation unknown", "scim.activation", "unknown must not activate", func(c *Config) { c.SCIM.Activation = "now" }},
 		{"SCIM under nothing", "scim.connections[0].provider", "no IdP behind it", func(c *Config) { c.SCIM.Connections[0].Provider = "gone" }},

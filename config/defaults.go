@@ -41,7 +41,7 @@ func Default() *Config {
 		RequireSSO:    RequireSSOConsole,
 		Database:      Database{URL: "sqlite:ssogate.db"},
 		Session:       Session{Idle: 8 * time.Hour, Absolute: 24 * time.Hour},
-		SCIM:          SCIM{Activation: ActivationInvitation, Rate: 200, Burst: 500, TokenLifetime: time.Hour},
+		SCIM:          SCIM{Activation: ActivationInvitation, Rate: 200, Burst: 500, TokenLifetime: time.Hour, LogDays: 30},
 		Streams:       Streams{LeaseGrace: 10 * time.Second, PerSession: 200, Total: 20000},
 		Limits: Limits{
 			HeaderBytes:    64 << 10,
@@ -70,6 +70,7 @@ func (c *Config) ApplyDefaults() {
 	or(&c.SCIM.Rate, d.SCIM.Rate)
 	or(&c.SCIM.Burst, d.SCIM.Burst)
 	or(&c.SCIM.TokenLifetime, d.SCIM.TokenLifetime)
+	or(&c.SCIM.LogDays, d.SCIM.LogDays)
 	or(&c.Streams.LeaseGrace, d.Streams.LeaseGrace)
 	or(&c.Streams.PerSession, d.Streams.PerSession)
 	or(&c.Streams.Total, d.Streams.Total)

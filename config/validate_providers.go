@@ -207,6 +207,7 @@ func (c *Config) validateSCIM(fs *faults) {
 	fs.oneOf("scim.activation", c.SCIM.Activation, ActivationInvitation, ActivationFirstSignIn, ActivationImmediate)
 	fs.within("scim.rate", c.SCIM.Rate, 1, 100_000)
 	fs.within("scim.burst", c.SCIM.Burst, 1, 100_000)
+	fs.within("scim.log_days", c.SCIM.LogDays, 1, 366)
 	fs.between("scim.token_lifetime", c.SCIM.TokenLifetime, time.Hour, 6*time.Hour)
 	seen, tokens := map[string]bool{}, map[string]bool{}
 	for i := range c.SCIM.Connections {

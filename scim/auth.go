@@ -34,6 +34,7 @@ type bearerOf struct {
 // (RFC 6750 section 2.3).
 func (c *call) authenticate() error {
 	token, ok := bearer(c.r.Header)
+	c.presented = token
 	if !ok {
 		return c.deny("token_missing")
 	}

@@ -25,6 +25,7 @@ const maxBulk = 1000
 // decided, written and answered as if it had come alone: under the same limits,
 // with the same cut-off before its 200. The request as a whole is not atomic.
 func (c *call) bulk() (reply, error) {
+	c.did.verb = "ran"
 	body, err := c.body()
 	if err != nil {
 		return reply{}, err
@@ -154,22 +155,22 @@ func (j *bulkJob) execute(op *bulkOp, ids map[string]string) {
 	}
 	data, _ := resolveAll(op.data, ids).(map[string]any)
 	inner := &call{
-		h: c.h, ctx: c.ctx, conn: c.conn, profile: c.profile, inBulk: true, given: data, newID: op.id,
+		h: c.h, ctx: c.ctx, conn: c.conn, profile: c.profile, inBulk: true, given: data, newID: op.id, bearer: c.bearer, presented: c.presented,
 		r: &http.Request{Method: op.method, URL: u, Header: http.Header{}, Body: http.NoBody},
 	}
 	if op.version != "" {
 		inner.r.Header.Set("If-Match", op.version)
 	}
+	started := c.h.o.Now()
 	rep, err := c.h.guard(func() (reply, error) {
 		if err := c.ctx.Err(); err != nil {
 			return reply{}, unavailable(err) // 30 s are over: the rest was not begun
 		}
-		var kind string
-		do, err := inner.route(&kind)
+		do, err := inner.route(&inner.kind)
 		switch {
 		case err != nil:
 			return reply{}, err
-		case kind != "Users" && kind != "Groups":
+		case inner.kind != "Users" && inner.kind != "Groups":
 			return reply{}, badRequest(schema.InvalidPath, "path must name /Users, /Groups or one of them")
 		}
 		return do(inner)
@@ -177,9 +178,12 @@ func (j *bulkJob) execute(op *bulkOp, ids map[string]string) {
 	c.notes.Merge(&inner.notes)
 	c.inner = append(c.inner, inner)
 	if err != nil {
+		inner.fault = faultOf(err)
+		c.h.note(inner, inner.fault.Status, 0, started)
 		j.fail(op, err)
 		return
 	}
+	c.h.note(inner, rep.status, 0, started)
 	op.state = bulkDone
 	op.result = op.answer(rep.status)
 	op.result["location"] = c.h.base + "/" + strings.TrimLeft(strings.TrimPrefix(u.Path, Mount+c.h.o.Org+"/scim/v2"), "/")

@@ -7,6 +7,7 @@ import (
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim/client"
 	"github.com/ssogate/ssogate/scim/patch"
+	"github.com/ssogate/ssogate/scim/record"
 	"github.com/ssogate/ssogate/scim/schema"
 )
 
@@ -29,6 +30,7 @@ func toIDs(ids []string) []member.ID {
 
 func (c *call) createGroup() (reply, error) {
 	rt := c.h.registry.Group
+	c.did.verb, c.did.kind = "created", rt.Name
 	p, err := c.projection(rt)
 	if err != nil {
 		return reply{}, err
@@ -42,14 +44,18 @@ func (c *call) createGroup() (reply, error) {
 		return reply{}, err
 	}
 	draft := member.Team{DisplayName: text(tree["displayName"]), ExternalID: text(tree["externalId"])}
+	c.did.name, c.did.added = draft.DisplayName, len(ids)
+	c.did.want = &record.Want{DisplayName: &draft.DisplayName, ExternalID: &draft.ExternalID}
 	t, err := c.h.o.Teams.CreateTeam(c.ctx, c.actor(), c.conn.Connection, draft, ids)
 	if err != nil {
 		return reply{}, err
 	}
+	c.did.id = t.ID
 	return c.groupReply(http.StatusCreated, t, p)
 }
 
 func (c *call) getGroup() (reply, error) {
+	c.did.verb, c.did.kind = "read", c.h.registry.Group.Name
 	p, err := c.projection(c.h.registry.Group)
 	if err != nil {
 		return reply{}, err
@@ -61,12 +67,14 @@ func (c *call) getGroup() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	c.did.id, c.did.name = t.ID, t.DisplayName
 	return c.groupReply(http.StatusOK, t, p)
 }
 
 // replaceGroup clears what the body leaves out, members included: the RFC
 // allows it, and clients that PUT send the whole list.
 func (c *call) replaceGroup() (reply, error) {
+	c.did.verb, c.did.kind = "changed", c.h.registry.Group.Name
 	p, err := c.projection(c.h.registry.Group)
 	if err != nil {
 		return reply{}, err
@@ -79,9 +87,14 @@ func (c *call) replaceGroup() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if len(ids) == 0 {
-		// Worth a word in the access record when people wonder who emptied a team.
+	if _, given := tree["members"]; !given {
+		// RFC 7644 section 3.5.1 lets an omitted attribute be cleared, and clients
+		// count on it; one that merely forgot the members has just removed all. Worth
+		// an alarm, and a word in the access record.
 		web.Annotate(c.ctx, "scim_members", "emptied by PUT")
+		c.h.metrics.emptied.Inc()
+		c.h.o.Log.WarnContext(c.ctx, "scim PUT without members empties a group",
+			"connection", c.conn.ID, "group", c.id, "request_id", web.RequestID(c.ctx))
 	}
 	name, external := text(tree["displayName"]), text(tree["externalId"])
 	t, err := c.changeGroup(member.TeamChange{
@@ -99,6 +112,7 @@ func (c *call) replaceGroup() (reply, error) {
 // answer is 204 unless a projection asks for the resource (section 3.5.2).
 func (c *call) patchGroup() (reply, error) {
 	rt := c.h.registry.Group
+	c.did.verb, c.did.kind = "changed", rt.Name
 	p, err := c.projection(rt)
 	if err != nil {
 		return reply{}, err
@@ -150,10 +164,16 @@ func (c *call) changeGroup(ch member.TeamChange) (member.Team, error) {
 	if c.id == "" {
 		return member.Team{}, member.ErrNotFound
 	}
-	return c.h.o.Teams.UpdateTeam(c.ctx, c.actor(), c.conn.Connection, c.id, version, ch)
+	c.steps(ch)
+	t, err := c.h.o.Teams.UpdateTeam(c.ctx, c.actor(), c.conn.Connection, c.id, version, ch)
+	if err == nil {
+		c.did.id, c.did.name = t.ID, t.DisplayName
+	}
+	return t, err
 }
 
 func (c *call) deleteGroup() (reply, error) {
+	c.did.verb, c.did.kind = "deleted", c.h.registry.Group.Name
 	version, err := c.ifVersion(c.groupVersion)
 	if err != nil {
 		return reply{}, err
@@ -161,6 +181,7 @@ func (c *call) deleteGroup() (reply, error) {
 	if c.id == "" {
 		return reply{}, member.ErrNotFound
 	}
+	c.nameGroup()
 	if err := c.h.o.Teams.DeleteTeam(c.ctx, c.actor(), c.conn.Connection, c.id, version); err != nil {
 		return reply{}, err
 	}

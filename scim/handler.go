@@ -66,7 +66,7 @@ type Sealer interface {
 }
 
 // Options are what the handler is made of. All are required except Now, Log,
-// Metrics, Rate, Burst and TokenLife.
+// Metrics, Rate, Burst, TokenLife, Recorder and Sessions.
 type Options struct {
 	BaseURL  string // gateway origin, e.g. https://sso.example.com
 	Org      string // organisation slug; another slug is 404
@@ -86,6 +86,10 @@ type Options struct {
 	// TokenLife is how long an OAuth 2.0 access token is good, between MinTokenLife
 	// and MaxTokenLife; 0 is MinTokenLife.
 	TokenLife time.Duration
+	// Recorder keeps the flight recorder; nil keeps none.
+	Recorder *Recorder
+	// Sessions counts a member's sessions, for the flight recorder; nil counts none.
+	Sessions func(context.Context, member.ID) (int, error)
 }
 
 // Handler is the service provider. Safe for concurrent use.
@@ -168,6 +172,16 @@ type call struct {
 	given  map[string]any // its data, in place of a body
 	newID  member.ID      // what a POST of a user gets as id, where it is known before
 	inner  []*call        // of a bulk request: the operations that were run
+
+	// For the flight recorder.
+	did       did
+	kind      string
+	presented string            // the token, to keep it out of the record
+	params    map[string]string // of a list
+	parsed    any               // the body
+	size      int               // of the body, in bytes
+	answered  any
+	fault     *fault
 }
 
 func (c *call) actor() member.Actor {
@@ -188,10 +202,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// (tests): then the server's own limits hold.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(HandlingTime))
 	c := &call{h: h, r: r.WithContext(ctx), ctx: ctx}
-	kind := "unknown"
-	rep, err := h.guard(func() (reply, error) { return c.serve(&kind) })
-	status := h.write(w, c, rep, err)
-	h.metrics.observe(kind, r.Method, status, h.o.Now().Sub(started), c.notes.Rules())
+	c.kind = "unknown"
+	rep, err := h.guard(c.serve)
+	status, sent := h.write(w, c, rep, err)
+	h.metrics.observe(c.kind, r.Method, status, h.o.Now().Sub(started), c.notes.Rules())
+	h.note(c, status, sent, started)
 	if rules := c.notes.Rules(); len(rules) > 0 {
 		web.Annotate(ctx, "scim_tolerated", strings.Join(rules, ","))
 	}
@@ -220,7 +235,7 @@ func (h *Handler) guard(do func() (reply, error)) (rep reply, err error) {
 
 // serve authenticates, limits and routes. Authentication comes before
 // everything else, so that every answer before it is the same.
-func (c *call) serve(kind *string) (reply, error) {
+func (c *call) serve() (reply, error) {
 	if err := c.authenticate(); err != nil {
 		return reply{}, err
 	}
@@ -234,7 +249,7 @@ func (c *call) serve(kind *string) (reply, error) {
 	if err := c.working(); err != nil {
 		return reply{}, err
 	}
-	rt, err := c.route(kind)
+	rt, err := c.route(&c.kind)
 	if err != nil {
 		return reply{}, err
 	}

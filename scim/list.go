@@ -61,6 +61,7 @@ func (c *call) listGroups() (reply, error) {
 }
 
 func list[T any](c *call, s source[T], raw map[string]string) (reply, error) {
+	c.did.verb, c.did.kind, c.params = "listed", s.rt.Name, raw
 	q, err := c.query(s.rt, raw)
 	if err != nil {
 		return reply{}, err
@@ -69,6 +70,7 @@ func list[T any](c *call, s source[T], raw map[string]string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	c.did.found = l.total
 	return c.listReply(l, q), nil
 }
 

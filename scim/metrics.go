@@ -14,11 +14,12 @@ type metrics struct {
 	duration  *prometheus.HistogramVec
 	tolerated *prometheus.CounterVec
 	panics    prometheus.Counter
+	emptied   prometheus.Counter
 }
 
 // newMetrics registers scim_requests_total{kind,method,code},
-// scim_request_duration_seconds{kind,method}, scim_tolerated_total{rule} and
-// scim_panics_total. All labels are from closed sets: no client can make a
+// scim_request_duration_seconds{kind,method}, scim_tolerated_total{rule},
+// scim_panics_total and scim_groups_emptied_total. All labels are from closed sets: no client can make a
 // new series.
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
@@ -35,11 +36,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "scim_panics_total", Help: "Panics recovered while answering SCIM. Any value above 0 is a bug worth reporting.",
 		}),
+		emptied: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "scim_groups_emptied_total", Help: "PUTs of a group without members, which removed all it had. A client that forgets them shows here.",
+		}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.tolerated, m.panics} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.tolerated, m.panics, m.emptied} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("scim: metrics: %w", err)
 		}

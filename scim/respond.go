@@ -30,7 +30,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func etag(version int64) string { return `W/"` + strconv.FormatInt(version, 10) + `"` }
 
 // write is the one place where answers and errors become bytes.
-func (h *Handler) write(w http.ResponseWriter, c *call, rep reply, err error) int {
+func (h *Handler) write(w http.ResponseWriter, c *call, rep reply, err error) (status, sent int) {
 	if err != nil {
 		return h.writeFault(w, c, faultOf(err))
 	}
@@ -54,11 +54,13 @@ func (h *Handler) write(w http.ResponseWriter, c *call, rep reply, err error) in
 	if rep.etag != "" {
 		head.Set("ETag", rep.etag)
 	}
+	c.answered = rep.body
 	h.send(w, c, rep.status, buf.Bytes())
-	return rep.status
+	return rep.status, buf.Len()
 }
 
-func (h *Handler) writeFault(w http.ResponseWriter, c *call, f *fault) int {
+func (h *Handler) writeFault(w http.ResponseWriter, c *call, f *fault) (status, sent int) {
+	c.fault = f
 	h.logFault(c, f)
 	head := w.Header()
 	if f.Status == http.StatusUnauthorized {
@@ -75,7 +77,7 @@ func (h *Handler) writeFault(w http.ResponseWriter, c *call, f *fault) int {
 		buf = nil
 	}
 	h.send(w, c, f.Status, buf)
-	return f.Status
+	return f.Status, len(buf)
 }
 
 func (h *Handler) logFault(c *call, f *fault) {
@@ -183,6 +185,7 @@ func (c *call) groupVersion() (int64, error) {
 // body reads and decodes the request body under the limits of C06.
 func (c *call) body() (map[string]any, error) {
 	if c.inBulk {
+		c.parsed = c.given
 		return c.given, nil
 	}
 	if !client.ContentType(c.r.Header.Get("Content-Type")) {
@@ -203,5 +206,10 @@ func (c *call) body() (map[string]any, error) {
 	case err != nil:
 		return nil, badRequest("invalidSyntax", "the body could not be read")
 	}
-	return client.Decode(raw)
+	c.size = len(raw)
+	m, err := client.Decode(raw)
+	if err == nil {
+		c.parsed = m
+	}
+	return m, err
 }

@@ -12,6 +12,7 @@ import (
 
 // root lists users, then groups, as one list (RFC 7644 section 3.4.2.1).
 func (c *call) root(raw map[string]string) (reply, error) {
+	c.did.verb, c.params = "listed", raw
 	users, groups, err := c.rootQueries(raw)
 	if err != nil {
 		return reply{}, err
@@ -28,6 +29,7 @@ func (c *call) root(raw map[string]string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	c.did.found = l.total
 	return c.listReply(l, users), nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim"
+	"github.com/ssogate/ssogate/scim/record"
 	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/store/sql"
 )
@@ -42,6 +43,8 @@ type server struct {
 	now     *clock.Manual
 	token   string
 	log     *bytes.Buffer
+	flight  *scim.Recorder
+	open    int // sessions that every member has, as the flight recorder counts them
 }
 
 // revoker stands for session.Cutoff: it records what was waited for, and can
@@ -108,9 +111,13 @@ func newServerOn(t *testing.T, url string) *server {
 			Tokens:     []settings.Token{{Name: "config", Hash: secret.Sum(tokenRole).String()}},
 		},
 	}})
+	if s.flight, err = scim.NewRecorder(db, s.now.Now, slog.New(slog.NewTextHandler(s.log, nil)), nil); err != nil {
+		t.Fatal(err)
+	}
 	h, err := scim.New(scim.Options{
-		BaseURL: "https://sso.example.com", Org: "acme",
-		Members: s.dir, Teams: s.dir, Searcher: db, Access: db, Live: s.live, Audit: s.audit, Sealer: sealer(t), Now: s.now.Now,
+		BaseURL: "https://sso.example.com", Org: "acme", Recorder: s.flight,
+		Sessions: func(context.Context, member.ID) (int, error) { return s.open, nil },
+		Members:  s.dir, Teams: s.dir, Searcher: db, Access: db, Live: s.live, Audit: s.audit, Sealer: sealer(t), Now: s.now.Now,
 		Log: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	if err != nil {
@@ -135,6 +142,23 @@ func sealer(t testing.TB) *secret.Sealer {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// logged is what the flight recorder holds, oldest first.
+func (s *server) logged(f record.LogFilter) []record.Entry {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	cancel()
+	s.flight.Run(ctx) // writes what is queued
+	if f.Limit == 0 {
+		f.Limit = 1000
+	}
+	list, err := s.db.SearchLog(s.t.Context(), f)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	slices.Reverse(list)
+	return list
 }
 
 // answer is one response, decoded.

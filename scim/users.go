@@ -34,6 +34,7 @@ func (c *call) resource(rt *schema.ResourceType) (map[string]any, error) {
 // and whether the IdP wants him in comes from the body, everything else is ours.
 func (c *call) createUser() (reply, error) {
 	rt := c.h.registry.User
+	c.did.verb, c.did.kind = "created", rt.Name
 	p, err := c.projection(rt)
 	if err != nil {
 		return reply{}, err
@@ -46,14 +47,17 @@ func (c *call) createUser() (reply, error) {
 	if err := storeUser(&draft, tree); err != nil {
 		return reply{}, err
 	}
+	c.did.name, c.did.want = draft.UserName, wantOf(draft)
 	m, err := c.h.o.Members.Create(c.ctx, c.actor(), c.conn.Connection, draft)
 	if err != nil {
 		return reply{}, err
 	}
+	c.did.id, c.did.after = m.ID, &m
 	return c.userReply(http.StatusCreated, m, nil, p)
 }
 
 func (c *call) getUser() (reply, error) {
+	c.did.verb, c.did.kind = "read", c.h.registry.User.Name
 	p, err := c.projection(c.h.registry.User)
 	if err != nil {
 		return reply{}, err
@@ -65,6 +69,7 @@ func (c *call) getUser() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	c.did.id, c.did.name = m.ID, m.UserName
 	return c.userReply(http.StatusOK, m, teams, p)
 }
 
@@ -76,6 +81,7 @@ func (c *call) replaceUser() (reply, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.did.mayCut = isFalse(tree["active"])
 		return func(m *member.Member) error { return storeUser(m, tree) }, nil
 	})
 }
@@ -96,6 +102,7 @@ func (c *call) patchUser() (reply, error) {
 		if len(ops) > maxUserOps {
 			return nil, badRequest(schema.TooMany, "more than 1000 changes of one user")
 		}
+		c.did.mayCut = deactivates(ops)
 		opt := patch.Options{CreateMissing: c.profile != client.Strict}
 		return func(m *member.Member) error {
 			tree, err := userTree(*m)
@@ -114,6 +121,7 @@ func (c *call) patchUser() (reply, error) {
 // returns only when a cut-off it caused is true on every node, so the 2xx
 // below is the promise of G1.
 func (c *call) changeUser(prepare func() (func(*member.Member) error, error)) (reply, error) {
+	c.did.verb, c.did.kind = "changed", c.h.registry.User.Name
 	p, err := c.projection(c.h.registry.User)
 	if err != nil {
 		return reply{}, err
@@ -129,10 +137,14 @@ func (c *call) changeUser(prepare func() (func(*member.Member) error, error)) (r
 	if c.id == "" {
 		return reply{}, member.ErrNotFound
 	}
-	m, err := c.h.o.Members.Update(c.ctx, c.actor(), c.conn.Connection, c.id, version, change)
+	c.countSessions()
+	started := c.h.o.Now()
+	m, err := c.h.o.Members.Update(c.ctx, c.actor(), c.conn.Connection, c.id, version, c.watch(change))
+	c.did.took = c.h.o.Now().Sub(started)
 	if err != nil {
 		return reply{}, err
 	}
+	c.did.id, c.did.after = m.ID, &m
 	var teams []member.Team
 	if p.Wants("groups") {
 		of, err := c.h.o.Searcher.TeamsOfMembers(c.ctx, []member.ID{m.ID})
@@ -145,6 +157,7 @@ func (c *call) changeUser(prepare func() (func(*member.Member) error, error)) (r
 }
 
 func (c *call) deleteUser() (reply, error) {
+	c.did.verb, c.did.kind, c.did.mayCut = "deleted", c.h.registry.User.Name, true
 	version, err := c.ifVersion(c.userVersion)
 	if err != nil {
 		return reply{}, err
@@ -152,7 +165,12 @@ func (c *call) deleteUser() (reply, error) {
 	if c.id == "" {
 		return reply{}, member.ErrNotFound
 	}
-	if err := c.h.o.Members.Delete(c.ctx, c.actor(), c.conn.Connection, c.id, version); err != nil {
+	c.nameUser()
+	c.countSessions()
+	started := c.h.o.Now()
+	err = c.h.o.Members.Delete(c.ctx, c.actor(), c.conn.Connection, c.id, version)
+	c.did.took = c.h.o.Now().Sub(started)
+	if err != nil {
 		return reply{}, err
 	}
 	return reply{status: http.StatusNoContent}, nil

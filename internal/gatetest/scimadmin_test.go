@@ -99,3 +99,43 @@ func TestPauseOfTheCommandLineHoldsAtOnce(t *testing.T) {
 		t.Errorf("resumed twice: %d %s", code, out)
 	}
 }
+
+func TestTheFlightRecorderIsReadOnTheCommandLine(t *testing.T) {
+	s := install(t)
+	s.serve()
+	_, body := s.call(s.token, http.MethodPost, "/Users", `{"userName":"ana@example.com","password":"hunter2-and-more"}`)
+	var made struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal([]byte(body), &made); err != nil || made.ID == "" {
+		t.Fatalf("%v %s", err, body)
+	}
+	s.call(s.token, http.MethodPost, "/Users", `{"userName":"ANA@example.com"}`)
+	s.call("wrong", http.MethodGet, "/Users", "")
+	s.call(s.token, http.MethodPatch, "/Users/"+made.ID, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Replace","path":"active","value":"False"}]}`)
+	eventually(t, "the entries are written", func() bool {
+		out, code := s.run("scim", "log", "--config", s.config)
+		return code == 0 && strings.Contains(out, "deactivated ana@example.com: 0 sessions ended in ") && strings.Contains(out, "without a valid token")
+	})
+	out, _ := s.run("scim", "log", "--member", "ana@example.com", "--body", "--config", s.config)
+	if strings.Contains(out, "hunter2") || !strings.Contains(out, `"password":"[redacted]"`) || !strings.Contains(out, "Entra deactivated") || strings.Contains(out, "valid token") {
+		t.Errorf("log of ana: %s", out)
+	}
+	out, _ = s.run("scim", "log", "--errors", "--json", "--config", s.config)
+	for line := range strings.Lines(out) {
+		var e struct {
+			Status int `json:"status"`
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Status < 400 {
+			t.Errorf("%v: %s", err, line)
+		}
+	}
+	for _, bad := range [][]string{{"--limit", "0"}, {"--limit", "5000"}, {"--since", "-1h"}, {"--provider", "nobody"}} {
+		if out, code := s.run(append([]string{"scim", "log", "--config", s.config}, bad...)...); code != 1 {
+			t.Errorf("%v: %d %s", bad, code, out)
+		}
+	}
+	if out, code := s.run("scim", "drift", "--config", s.config); code != 0 || !strings.Contains(out, "everything is as") {
+		t.Errorf("drift: %d %s", code, out)
+	}
+}

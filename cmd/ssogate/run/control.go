@@ -30,6 +30,7 @@ import (
 // three ways behave alike.
 type Control struct {
 	SCIM     SCIMAdmin
+	Log      SCIMLog
 	Sessions SessionAdmin
 	Keys     KeyAdmin
 	close    func() error
@@ -74,6 +75,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	dir := &member.Directory{Store: db, Revoker: nodes}
 	return &Control{
 		SCIM:     storedSCIM{db},
+		Log:      storedSCIMLog{db},
 		Sessions: storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:     storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
 		close:    stores.close,
@@ -85,6 +87,7 @@ func (s *Server) ownControl() *Control {
 	lister := func(context.Context) (*session.Lister, error) { return &s.manager.Lister, nil }
 	return &Control{
 		SCIM:     storedSCIM{s.db},
+		Log:      storedSCIMLog{s.db},
 		Sessions: storedSessions{dir: s.directory, lister: lister, db: s.db},
 		Keys:     storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
 		close:    func() error { return nil }, // the process closes what it serves
@@ -147,6 +150,7 @@ func listenPrivately(ctx context.Context, path string) (_ net.Listener, err erro
 func (c *Control) handler() http.Handler {
 	mux := http.NewServeMux()
 	c.serveTokens(mux)
+	c.serveSCIMLog(mux)
 	c.serveSessions(mux)
 	c.serveKeys(mux)
 	return mux
@@ -156,6 +160,7 @@ func (c *Control) handler() http.Handler {
 func remoteControl(client *http.Client) *Control {
 	return &Control{
 		SCIM:     remoteSCIM{client},
+		Log:      remoteSCIMLog{client},
 		Sessions: remoteSessions{client},
 		Keys:     remoteKeys{client},
 		close:    func() error { client.CloseIdleConnections(); return nil },

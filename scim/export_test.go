@@ -1,0 +1,12 @@
+package scim
+
+import "encoding/json"
+
+// Redacted is a body as the flight recorder keeps it.
+func Redacted(body, presented string) string {
+	var v any
+	if json.Unmarshal([]byte(body), &v) != nil {
+		return ""
+	}
+	return redactor{presented: presented}.body(v, len(body))
+}
