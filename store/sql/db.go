@@ -58,7 +58,8 @@ type DB struct {
 	now      func() time.Time
 	path     string // SQLite file, or ""
 	nodes    memoryNodes
-	watching watched // PostgreSQL: what Expel has seen of the other nodes
+	combine  combiner // SQLite: changes that share a commit
+	watching watched  // PostgreSQL: what Expel has seen of the other nodes
 }
 
 // guard says why the database may not be used at this moment, if there is a reason.

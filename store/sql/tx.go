@@ -27,7 +27,7 @@ func (d *DB) View(ctx context.Context, fn func(member.Tx) error) error {
 // Update runs fn in one transaction and commits it. See member.Store. Errors:
 // what fn returned, [ErrUnknownOutcome], and the engine's own.
 func (d *DB) Update(ctx context.Context, fn func(member.Tx) error) error {
-	return d.update(ctx, func(t *sql.Tx) error {
+	run := func(ctx context.Context, t *sql.Tx) error {
 		x := &tx{ctx: ctx, sql: t, now: d.now}
 		if d.engine == enginePostgres {
 			// The only fork of the SQL text. SQLite's BEGIN IMMEDIATE lets one
@@ -40,7 +40,11 @@ func (d *DB) Update(ctx context.Context, fn func(member.Tx) error) error {
 			return err
 		}
 		return x.flush()
-	})
+	}
+	if d.engine == engineSQLite {
+		return d.retry(ctx, func(ctx context.Context) error { return d.combined(ctx, run) })
+	}
+	return d.update(ctx, func(t *sql.Tx) error { return run(ctx, t) })
 }
 
 // tx is one transaction as member.Tx. Not safe for concurrent use.
