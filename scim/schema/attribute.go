@@ -54,6 +54,11 @@ type Attribute struct {
 	Uniqueness      string       `json:"uniqueness"`
 	ReferenceTypes  []string     `json:"referenceTypes,omitempty"`
 	Sub             []*Attribute `json:"subAttributes,omitempty"`
+
+	// Column is where the store keeps the value so that it can be searched and
+	// sorted by it: of a text that is not CaseExact it holds the folded form. ""
+	// for what is only in the document. Never shown.
+	Column string `json:"-"`
 }
 
 // Lookup finds a sub-attribute in any case (RFC 7643 section 2.1), or nil.
@@ -106,6 +111,11 @@ func (rt *ResourceType) Lookup(name string) *Attribute {
 		return a
 	}
 	return rt.Core.Lookup(name)
+}
+
+// All lists every attribute outside of extensions.
+func (rt *ResourceType) All() []*Attribute {
+	return append(append([]*Attribute(nil), rt.common...), rt.Core.Attributes...)
 }
 
 // Registry is everything defined. Build it once with [NewRegistry]; safe for
@@ -181,6 +191,10 @@ func canonical(values ...string) func(*Attribute) {
 
 func refers(types ...string) func(*Attribute) {
 	return func(a *Attribute) { a.ReferenceTypes, a.CaseExact = types, true }
+}
+
+func column(name string) func(*Attribute) {
+	return func(a *Attribute) { a.Column = name }
 }
 
 func sub(subs ...*Attribute) func(*Attribute) {

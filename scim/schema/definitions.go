@@ -13,13 +13,13 @@ const (
 func commonAttributes() []*Attribute {
 	return []*Attribute{
 		attr("schemas", Reference, "URNs of the schemas present", multi, always, readOnly, caseExact),
-		str("id", "Our identifier of the resource", always, readOnly, caseExact, unique),
+		str("id", "Our identifier of the resource", always, readOnly, caseExact, unique, column("id")),
 		// Not unique: it is the client's label, scoped to its connection.
-		str("externalId", "The provisioning client's identifier", caseExact),
+		str("externalId", "The provisioning client's identifier", caseExact, column("external_id")),
 		attr("meta", Complex, "Resource metadata", sub(
 			str("resourceType", "Resource type", caseExact),
-			attr("created", DateTime, "When the resource was created"),
-			attr("lastModified", DateTime, "When the resource last changed"),
+			attr("created", DateTime, "When the resource was created", column("created")),
+			attr("lastModified", DateTime, "When the resource last changed", column("modified")),
 			attr("location", Reference, "URI of the resource", refers("uri")),
 			str("version", "Entity tag of the resource", caseExact),
 		), readOnly),
@@ -33,16 +33,16 @@ func userSchema() *Schema {
 		Attributes: []*Attribute{
 			// Section 4.1.1: case-insensitive and unique. Nothing asks for an
 			// e-mail address, and several clients do not send one.
-			str("userName", "Name that identifies the user to the service provider", required, unique),
+			str("userName", "Name that identifies the user to the service provider", required, unique, column("user_name_folded")),
 			attr("name", Complex, "Components of the user's name", sub(
 				str("formatted", "Full name"),
-				str("familyName", "Family name"),
-				str("givenName", "Given name"),
+				str("familyName", "Family name", column("family_folded")),
+				str("givenName", "Given name", column("given_folded")),
 				str("middleName", "Middle names"),
 				str("honorificPrefix", "Honorific prefix"),
 				str("honorificSuffix", "Honorific suffix"),
 			)),
-			str("displayName", "Name suitable for display"),
+			str("displayName", "Name suitable for display", column("display_folded")),
 			str("nickName", "Casual name"),
 			attr("profileUrl", Reference, "URL of a page about the user", refers("external")),
 			str("title", "Title"),
@@ -50,15 +50,15 @@ func userSchema() *Schema {
 			str("preferredLanguage", "Preferred language"),
 			str("locale", "Default location for localisation"),
 			str("timezone", "Time zone"),
-			attr("active", Boolean, "Whether the identity provider wants the user to have access"),
+			attr("active", Boolean, "Whether the identity provider wants the user to have access", column("wish")),
 			str("password", "Accepted and ignored; never stored", writeOnly),
-			plural("emails", "E-mail addresses", String, "work", "home", "other"),
+			valued(plural("emails", "E-mail addresses", String, "work", "home", "other"), "email_folded"),
 			plural("phoneNumbers", "Phone numbers", String, "work", "home", "mobile", "fax", "pager", "other"),
 			plural("ims", "Instant messaging addresses", String),
 			plural("photos", "URLs of photos", Reference, "photo", "thumbnail"),
 			addresses(),
 			attr("groups", Complex, "Teams the user is in; changed through the groups", multi, sub(
-				str("value", "Identifier of the group", caseExact),
+				str("value", "Identifier of the group", caseExact, column("team_members.team")),
 				attr("$ref", Reference, "URI of the group", refers("Group")),
 				str("display", "Name of the group"),
 				str("type", "direct or indirect", canonical("direct", "indirect")),
@@ -70,6 +70,13 @@ func userSchema() *Schema {
 			plural("x509Certificates", "Certificates of the user", Binary),
 		},
 	}
+}
+
+// valued sets the column of a plural attribute's values. The store keeps one
+// value of several there, which package scim chooses.
+func valued(a *Attribute, name string) *Attribute {
+	a.Lookup("value").Column = name
+	return a
 }
 
 // plural is a multi-valued attribute with the usual sub-attributes
@@ -109,9 +116,9 @@ func groupSchema() *Schema {
 	return &Schema{
 		ID: GroupURN, Name: "Group", Description: "Group",
 		Attributes: []*Attribute{
-			str("displayName", "Name of the group", required, unique),
+			str("displayName", "Name of the group", required, unique, column("display_folded")),
 			attr("members", Complex, "Members of the group", multi, sub(
-				str("value", "Identifier of the member", immutable, caseExact),
+				str("value", "Identifier of the member", immutable, caseExact, column("team_members.member")),
 				attr("$ref", Reference, "URI of the member", immutable, refers("User")),
 				str("type", "Kind of member", immutable, canonical("User")),
 				str("display", "Name of the member", readOnly),

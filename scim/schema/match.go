@@ -3,6 +3,7 @@ package schema
 import (
 	"strings"
 
+	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim/filter"
 )
 
@@ -186,13 +187,14 @@ func matchAttr(t Target, v any, c *filter.Compare) bool {
 	return false
 }
 
-// compare is one value against one operand. Absent equals only null.
+// compare is one value against one operand. Absent equals only null and the
+// empty string, which is the same state (RFC 7643 section 2.5).
 func (a *Attribute) compare(v any, op filter.Op, want any) bool {
 	present := v != nil && v != ""
 	switch {
 	case op == filter.PR:
 		return present
-	case op == filter.EQ && want == nil:
+	case op == filter.EQ && (want == nil || want == ""):
 		return !present
 	case op == filter.NE:
 		return !a.compare(v, filter.EQ, want)
@@ -222,7 +224,10 @@ func (a *Attribute) compareText(v string, op filter.Op, w string) bool {
 		}
 	}
 	if !a.CaseExact {
-		v, w = strings.ToLower(v), strings.ToLower(w)
+		v, w = member.FoldUserName(v), member.FoldUserName(w) // as the store compares its columns
+		if v == "" {
+			return op == filter.EQ && w == "" // nothing but space is as good as absent
+		}
 	}
 	switch op {
 	case filter.CO:

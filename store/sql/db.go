@@ -58,6 +58,8 @@ type DB struct {
 	now      func() time.Time
 	path     string // SQLite file, or ""
 	nodes    memoryNodes
+	anchors  anchors
+	lookMost int      // see the constant
 	combine  combiner // SQLite: changes that share a commit
 	watching watched  // PostgreSQL: what Expel has seen of the other nodes
 }

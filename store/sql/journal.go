@@ -102,6 +102,9 @@ func (t *tx) Audit(e audit.Event) error {
 // flush appends the events to the chain. Reading the head is an UPDATE, so that
 // the next writer waits for this one and links to what it wrote.
 func (t *tx) flush() error {
+	if err := t.flushTotals(); err != nil {
+		return err
+	}
 	if len(t.events) == 0 {
 		return nil
 	}

@@ -3,6 +3,7 @@ package sql
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -112,12 +113,18 @@ func memberValues(m member.Member) []any {
 func (t *tx) InsertMember(m member.Member) error {
 	_, err := t.exec("insert member", "INSERT INTO members ("+strings.Join(written, ", ")+") VALUES ("+
 		holders(1, len(written), "", "")+")", memberValues(m)...)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.count(m.Connection, countedMembers, 1, 0)
 }
 
 // UpdateMember implements member.Members. The version is compared by the same
 // statement that writes, so two writers can never both win.
 func (t *tx) UpdateMember(m member.Member, ifVersion int64) error {
+	if err := t.moved(m); err != nil {
+		return err
+	}
 	var set strings.Builder
 	for i, column := range written[1:] {
 		if i > 0 {
@@ -130,11 +137,20 @@ func (t *tx) UpdateMember(m member.Member, ifVersion int64) error {
 	return t.changedOne("update member", "members", n, m.ID, err)
 }
 
+// moved counts a member who changes hands: one that was adopted or given up.
+func (t *tx) moved(m member.Member) error {
+	var was string
+	err := t.row("update member", func(r *sql.Row) error { return r.Scan(&was) }, "SELECT connection FROM members WHERE id = $1", string(m.ID))
+	if errors.Is(err, member.ErrNotFound) || err == nil && was == m.Connection {
+		return nil // the update itself says what is wrong
+	}
+	return errors.Join(err, t.count(was, countedMembers, 0, 1), t.count(m.Connection, countedMembers, 1, 0))
+}
+
 // DeleteMember implements member.Members. Identities, memberships and
 // invitations go with the row, by their foreign keys.
 func (t *tx) DeleteMember(id member.ID, ifVersion int64) error {
-	n, err := t.exec("delete member", "DELETE FROM members WHERE id = $1 AND version = $2", string(id), ifVersion)
-	return t.changedOne("delete member", "members", n, id, err)
+	return t.remove("delete member", "members", countedMembers, id, ifVersion)
 }
 
 // MemberByIdentity implements member.Identities.

@@ -24,7 +24,7 @@ var migrations embed.FS
 // server is in recovery or does not wait for the disk, and errors that never
 // contain the URL (it may carry a password).
 func Open(ctx context.Context, url string) (*DB, error) {
-	d := &DB{now: time.Now}
+	d := &DB{now: time.Now, lookMost: lookMost}
 	var err error
 	switch {
 	case strings.HasPrefix(url, "sqlite:"):
@@ -90,6 +90,20 @@ func (d *DB) migrate(ctx context.Context) error {
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("sql: migrate: %w", err)
+	}
+	return d.index(ctx)
+}
+
+// index makes the indexes whose text differs: those in the order of bytes, which
+// is SQLite's own and must be asked for on PostgreSQL.
+func (d *DB) index(ctx context.Context) error {
+	bytes := ""
+	if d.engine == enginePostgres {
+		bytes = ` COLLATE "C"`
+	}
+	if _, err := d.writes.ExecContext(ctx,
+		"CREATE INDEX IF NOT EXISTS members_by_name ON members (connection, user_name_folded"+bytes+")"); err != nil {
+		return fmt.Errorf("sql: index: %w", err)
 	}
 	return nil
 }

@@ -5,9 +5,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim/filter"
+	"github.com/ssogate/ssogate/scim/schema"
 )
 
 // kind is how an attribute is compared.
@@ -18,13 +20,16 @@ const (
 	folded               // string, compared as member.FoldUserName; the column holds folded text
 	boolean              // 0 or 1
 	instant              // unix milliseconds
-	linked               // membership: column is a sub-query with %s for the id
+	linked               // membership: the other side's column of team_members
 	constant             // always the column's text, of every value
 )
 
 type attribute struct {
 	kind   kind
 	column string
+	// byBytes: its index is in the order of bytes, which on PostgreSQL must be said
+	// by everyone who wants to use it.
+	byBytes bool
 }
 
 // attributes are keyed by lower-case "attribute" or "attribute.sub" (RFC 7643
@@ -32,30 +37,42 @@ type attribute struct {
 // never "no match": an IdP that sees an empty list would create a duplicate.
 type attributes map[string]attribute
 
-var memberAttributes = attributes{
-	"id":                {exact, "m.id"},
-	"externalid":        {exact, "m.external_id"},
-	"username":          {folded, "m.user_name_folded"},
-	"displayname":       {folded, "m.display_folded"},
-	"name.givenname":    {folded, "m.given_folded"},
-	"name.familyname":   {folded, "m.family_folded"},
-	"emails":            {folded, "m.email_folded"},
-	"emails.value":      {folded, "m.email_folded"},
-	"active":            {boolean, "m.wish"},
-	"meta.created":      {instant, "m.created"},
-	"meta.lastmodified": {instant, "m.modified"},
-	"groups":            {linked, "EXISTS (SELECT 1 FROM team_members x WHERE x.member = m.id%s)"},
-	"groups.value":      {linked, "EXISTS (SELECT 1 FROM team_members x WHERE x.member = m.id%s)"},
-}
+var (
+	registry         = schema.NewRegistry()
+	memberAttributes = columnsOf(registry.User, "m")
+	teamAttributes   = columnsOf(registry.Group, "t")
+)
 
-var teamAttributes = attributes{
-	"id":                {exact, "t.id"},
-	"externalid":        {exact, "t.external_id"},
-	"displayname":       {folded, "t.display_folded"},
-	"meta.created":      {instant, "t.created"},
-	"meta.lastmodified": {instant, "t.modified"},
-	"members":           {linked, "EXISTS (SELECT 1 FROM team_members x WHERE x.team = t.id%s)"},
-	"members.value":     {linked, "EXISTS (SELECT 1 FROM team_members x WHERE x.team = t.id%s)"},
+// columnsOf reads the columns out of the schema, which alone knows them.
+func columnsOf(rt *schema.ResourceType, alias string) attributes {
+	out := attributes{}
+	add := func(name string, a *schema.Attribute) {
+		if a.Column == "" {
+			return
+		}
+		x := attribute{column: alias + "." + a.Column, byBytes: a.Column == "user_name_folded"}
+		switch {
+		case strings.HasPrefix(a.Column, "team_members."):
+			x.kind, x.column = linked, strings.TrimPrefix(a.Column, "team_members.")
+		case a.Type == schema.Boolean:
+			x.kind = boolean
+		case a.Type == schema.DateTime:
+			x.kind = instant
+		case !a.CaseExact:
+			x.kind = folded
+		}
+		out[strings.ToLower(name)] = x
+	}
+	for _, a := range rt.All() {
+		add(a.Name, a)
+		for _, s := range a.Sub {
+			add(a.Name+"."+s.Name, s)
+			if s.Name == "value" {
+				add(a.Name, s) // RFC 7644 section 3.4.2.2: `emails co "x"` means emails.value
+			}
+		}
+	}
+	return out
 }
 
 // elements are the attributes inside emails[...]. One address has a column of
@@ -63,9 +80,9 @@ var teamAttributes = attributes{
 // which Entra's matching query and Okta send, hold for it; others are not ours
 // to answer.
 var elements = attributes{
-	"value":   {folded, "m.email_folded"},
-	"type":    {constant, "work"},
-	"primary": {constant, "true"},
+	"value":   {kind: folded, column: "m.email_folded"},
+	"type":    {kind: constant, column: "work"},
+	"primary": {kind: constant, column: "true"},
 }
 
 const coreUser, coreGroup = "urn:ietf:params:scim:schemas:core:2.0:User", "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -75,7 +92,10 @@ const coreUser, coreGroup = "urn:ietf:params:scim:schemas:core:2.0:User", "urn:i
 type renderer struct {
 	attributes attributes
 	args       []any
-	inside     bool // of a value filter
+	inside     bool   // of a value filter
+	bytes      string // on PostgreSQL what makes a comparison one of bytes
+	costly     bool   // some term looks inside every value
+	bounded    bool   // some term that must hold is answered by an index with few values
 }
 
 func unsupported(c *filter.Compare, why string) error {
@@ -92,12 +112,15 @@ func (r *renderer) render(e filter.Expr) (string, error) {
 		b, err := r.render(x)
 		return "(" + a + op + b + ")", err
 	}
+	was := r.bounded
 	switch e := e.(type) {
 	case *filter.And:
 		return pair(e.L, e.R, " AND ")
-	case *filter.Or:
+	case *filter.Or: // bounded only where both sides are
+		defer func() { r.bounded = was || boundedBy(r.attributes, e) }()
 		return pair(e.L, e.R, " OR ")
 	case *filter.Not:
+		defer func() { r.bounded = was }()
 		s, err := r.render(e.X)
 		return "NOT (" + s + ")", err
 	case *filter.Compare:
@@ -141,7 +164,7 @@ func (r *renderer) element(c *filter.Compare) (string, error) {
 	if r.inside || !strings.EqualFold(c.Path.Attr, "emails") || r.attributes["emails"].column == "" {
 		return "", unsupported(c, "a value filter is possible on emails only")
 	}
-	in := renderer{attributes: elements, args: r.args, inside: true}
+	in := renderer{attributes: elements, args: r.args, inside: true, bytes: r.bytes}
 	s, err := in.render(c.Path.Filter)
 	if err != nil {
 		return "", err
@@ -151,7 +174,7 @@ func (r *renderer) element(c *filter.Compare) (string, error) {
 		sub = c.Path.Sub
 	}
 	rest, err := in.render(&filter.Compare{Path: filter.Path{Attr: sub}, Op: c.Op, Value: c.Value, Pos: c.Pos})
-	r.args = in.args
+	r.args, r.costly, r.bounded = in.args, r.costly || in.costly, r.bounded || in.bounded
 	return "(m.email_folded <> '' AND " + s + " AND " + rest + ")", err
 }
 
@@ -180,28 +203,89 @@ func (r *renderer) text(c *filter.Compare, a attribute) (string, error) {
 		}
 		return "1 = 0", nil
 	}
+	column, ordered := a.column, a.column+r.bytes
+	if a.byBytes {
+		column = ordered
+	}
 	switch c.Op {
 	case filter.EQ:
-		return a.column + " = " + r.bind(s), nil
+		r.bounded = true
+		return column + " = " + r.bind(s), nil
 	case filter.NE:
-		return a.column + " <> " + r.bind(s), nil
+		return column + " <> " + r.bind(s), nil
 	}
 	if s == "" {
-		return a.column + " <> ''", nil // every present value contains nothing
+		switch c.Op {
+		case filter.LT, filter.LE: // nothing that is present is before nothing
+			return "1 = 0", nil
+		}
+		return a.column + " <> ''", nil // every present value contains nothing, and is after it
 	}
 	// substr and replace instead of LIKE: nothing in the value is special, so
 	// nothing needs escaping, and both engines agree on upper and lower case.
 	switch c.Op {
 	case filter.SW:
-		v := r.bind(s)
-		return "substr(" + a.column + ", 1, length(" + v + ")) = " + v, nil
+		r.costly = r.costly || !a.byBytes
+		r.bounded = r.bounded || a.byBytes
+		after, ok := successor(s)
+		if !ok {
+			return ordered + " >= " + r.bind(s), nil
+		}
+		return "(" + ordered + " >= " + r.bind(s) + " AND " + ordered + " < " + r.bind(after) + ")", nil
 	case filter.EW:
+		r.costly = true
 		v := r.bind(s)
 		return "(length(" + a.column + ") >= length(" + v + ") AND substr(" + a.column + ", length(" + a.column + ") - length(" + v + ") + 1) = " + v + ")", nil
 	case filter.CO:
+		r.costly = true
 		return "replace(" + a.column + ", " + r.bind(s) + ", '') <> " + a.column, nil
 	}
-	return "", unsupported(c, "strings cannot be ordered here")
+	op, ok := orders[c.Op]
+	if !ok {
+		return "", unsupported(c, "strings have no such comparison")
+	}
+	r.costly = r.costly || !a.byBytes
+	return "(" + a.column + " <> '' AND " + ordered + op + r.bind(s) + ")", nil
+}
+
+var orders = map[filter.Op]string{filter.GT: " > ", filter.GE: " >= ", filter.LT: " < ", filter.LE: " <= "}
+
+// successor is the first text after every one that begins with s, in the order
+// of bytes of UTF-8. There is none after the last code point.
+func successor(s string) (string, bool) {
+	r := []rune(s)
+	for i := len(r) - 1; i >= 0; i-- {
+		if r[i] == utf8.MaxRune {
+			continue
+		}
+		next := r[i] + 1
+		if next == 0xD800 { // surrogates are no text
+			next = 0xE000
+		}
+		return string(r[:i]) + string(next), true
+	}
+	return "", false
+}
+
+// boundedBy reports whether an index leaves few values of every alternative.
+func boundedBy(attrs attributes, e filter.Expr) bool {
+	switch e := e.(type) {
+	case *filter.Or:
+		return boundedBy(attrs, e.L) && boundedBy(attrs, e.R)
+	case *filter.And:
+		return boundedBy(attrs, e.L) || boundedBy(attrs, e.R)
+	case *filter.Compare:
+		if e.Path.Filter != nil {
+			return e.Op == filter.EQ
+		}
+		name := strings.ToLower(e.Path.Attr)
+		if e.Path.Sub != "" {
+			name += "." + strings.ToLower(e.Path.Sub)
+		}
+		a, ok := attrs[name]
+		return ok && (a.kind == exact || a.kind == folded) && (e.Op == filter.EQ || e.Op == filter.SW && a.byBytes)
+	}
+	return false
 }
 
 // boolean also takes the strings that Entra and the Microsoft validator send.
@@ -236,9 +320,13 @@ func (r *renderer) instant(c *filter.Compare, a attribute) (string, error) {
 	if c.Op == filter.PR {
 		return "true", nil
 	}
-	op, ok := map[filter.Op]string{
-		filter.EQ: " = ", filter.NE: " <> ", filter.GT: " > ", filter.GE: " >= ", filter.LT: " < ", filter.LE: " <= ",
-	}[c.Op]
+	op, ok := orders[c.Op]
+	switch c.Op {
+	case filter.EQ:
+		op, ok = " = ", true
+	case filter.NE:
+		op, ok = " <> ", true
+	}
 	if !ok {
 		return "", unsupported(c, "a time has no such comparison")
 	}
@@ -261,15 +349,15 @@ func parseTime(s string) (t time.Time, err error) {
 	return time.Time{}, err
 }
 
-// related is membership of a team, by id.
+// related is membership of a team, by id: a.column is the other side's.
 func (r *renderer) related(c *filter.Compare, a attribute) (string, error) {
-	other := "x.team"
-	if strings.Contains(a.column, "x.team = t.id") {
-		other = "x.member"
+	exists := "EXISTS (SELECT 1 FROM team_members x WHERE x.member = m.id"
+	if a.column == "member" {
+		exists = "EXISTS (SELECT 1 FROM team_members x WHERE x.team = t.id"
 	}
 	switch c.Op {
 	case filter.PR:
-		return fmt.Sprintf(a.column, ""), nil
+		return exists + ")", nil
 	case filter.EQ:
 		s, ok := c.Value.(string)
 		if !ok {
@@ -278,7 +366,7 @@ func (r *renderer) related(c *filter.Compare, a attribute) (string, error) {
 		if !storable(s) {
 			return "1 = 0", nil
 		}
-		return fmt.Sprintf(a.column, " AND "+other+" = "+r.bind(s)), nil
+		return exists + " AND x." + a.column + " = " + r.bind(s) + ")", nil
 	}
 	return "", unsupported(c, "memberships can only be compared by eq")
 }

@@ -4,79 +4,62 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
 
 	"github.com/ssogate/ssogate/member"
-	"github.com/ssogate/ssogate/scim/filter"
 	"github.com/ssogate/ssogate/scim/record"
 )
 
 // maxPage bounds one page, whatever is asked for.
 const maxPage = 1000
 
+// lookMost is how many resources are put in an order that has no index, or looked
+// through for a text inside of values; a longer list is for the caller to refuse.
+const lookMost = 100_000
+
 // SearchMembers implements record.Searcher.
 func (d *DB) SearchMembers(ctx context.Context, q record.Query) (record.Found[member.Member], error) {
-	return search(ctx, d, kindOfList{
-		what: "search members", columns: memberColumns, table: "members", alias: "m", attributes: memberAttributes,
-	}, scanMember, q)
+	return search(ctx, d, kindOfList[member.Member]{
+		what: "search members", columns: memberColumns, table: "members", alias: "m", attributes: memberAttributes, kind: countedMembers,
+		scan: scanMember, key: func(m member.Member) place { return place{ms(m.Created), string(m.ID)} },
+	}, q)
 }
 
 // SearchTeams implements record.Searcher.
 func (d *DB) SearchTeams(ctx context.Context, q record.Query) (record.Found[member.Team], error) {
-	return search(ctx, d, kindOfList{
-		what: "search teams", columns: teamColumns, table: "teams", alias: "t", attributes: teamAttributes,
-	}, scanTeam, q)
+	return search(ctx, d, kindOfList[member.Team]{
+		what: "search teams", columns: teamColumns, table: "teams", alias: "t", attributes: teamAttributes, kind: countedTeams,
+		scan: scanTeam, key: func(t member.Team) place { return place{ms(t.Created), string(t.ID)} },
+	}, q)
 }
 
-type kindOfList struct {
-	what, columns, table, alias string
-	attributes                  attributes
+type kindOfList[T any] struct {
+	what, columns, table, alias, kind string
+	attributes                        attributes
+	scan                              func(scanner, *T) error
+	key                               func(T) place
 }
 
 // search counts and reads one page in one snapshot, so that the total belongs
-// to the page. The order is that of creation: a page read while members are
-// added moves nobody to an earlier one.
-func search[T any](ctx context.Context, d *DB, k kindOfList, scan func(scanner, *T) error, q record.Query) (found record.Found[T], err error) {
+// to the page. The order is that of creation unless another is asked for: a page
+// read while members are added moves nobody to an earlier one.
+func search[T any](ctx context.Context, d *DB, k kindOfList[T], q record.Query) (found record.Found[T], err error) {
 	if q.Connection == "" {
 		return found, nil // members without a connection are out of every SCIM client's sight
 	}
-	if q.Sort.By.Attr != "" {
-		return found, fmt.Errorf("sql: %s: sort: %w", k.what, filter.ErrUnsupported)
+	p := pager[T]{kindOfList: k, q: q, d: d, start: max(q.Start, 1), count: min(q.Count, maxPage), r: renderer{attributes: k.attributes, args: []any{q.Connection}}}
+	if d.engine == enginePostgres {
+		p.r.bytes = ` COLLATE "C"` // as SQLite and Go compare, whatever the database's own order is
 	}
-	start := max(q.Start, 1)
-	if q.After != "" {
-		if start, err = strconv.Atoi(q.After); err != nil || start < 1 {
-			return found, fmt.Errorf("sql: %s: %w", k.what, record.ErrPosition)
-		}
+	if err := p.prepare(); err != nil {
+		return found, fmt.Errorf("sql: %s: %w", k.what, err)
 	}
-	r := renderer{attributes: k.attributes, args: []any{q.Connection}}
-	where := "true"
-	if q.Filter != nil {
-		if where, err = r.render(q.Filter); err != nil {
-			return found, fmt.Errorf("sql: %s: %w", k.what, err)
-		}
-	}
-	from := " FROM " + k.table + " " + k.alias + " WHERE " + k.alias + ".connection = $1 AND " + where
-	n := len(r.args)
-	page := "SELECT " + k.columns + from + " ORDER BY " + k.alias + ".created, " + k.alias + ".id" +
-		" LIMIT $" + strconv.Itoa(n+1) + " OFFSET $" + strconv.Itoa(n+2)
 	err = d.view(ctx, func(s *sql.Tx) error {
-		t := &tx{ctx: ctx, sql: s, now: d.now}
-		found = record.Found[T]{}
-		if err := t.row(k.what, func(row *sql.Row) error { return row.Scan(&found.Total) }, "SELECT count(*)"+from, r.args...); err != nil {
-			return err
-		}
-		if q.Count <= 0 || found.Total == 0 {
-			return nil
-		}
-		found.Items, err = list(t, k.what, scan, page, append(r.args[:n:n], min(q.Count, maxPage), start-1)...)
+		p.t = &tx{ctx: ctx, sql: s, now: d.now}
+		found, err = p.page()
 		return err
 	})
 	if err != nil {
 		return record.Found[T]{}, err
-	}
-	if end := start + len(found.Items); len(found.Items) > 0 && end <= found.Total {
-		found.Next = strconv.Itoa(end)
 	}
 	return found, nil
 }

@@ -90,6 +90,14 @@ func TestSearchMembersByFilter(t *testing.T) {
 			{`userName ew "@OTHER.example"`, "d e"},
 			{`userName ew "a very long value, longer than any name that is stored here"`, ""},
 			{`userName co ""`, "a b c d e"},
+			{`userName gt "BEN_X@corp.example"`, "c d e"},
+			{`userName ge "ben_x@corp.example"`, "b c d e"},
+			{`userName lt "c"`, "a b"},
+			{`userName le "c%c@corp.example" and userName ge "b"`, "b c"},
+			{`displayName lt "b"`, "a c"}, // what is missing is before nothing
+			{`displayName gt ""`, "a b c d"},
+			{`externalId ge "x"`, "b d"}, // by bytes, not by a language
+			{`userName sw "\uDBFF\uDFFF"`, ""},
 			{`name.givenName eq "ana"`, "a"},
 			{`name.familyName sw "o'n"`, "b"},
 			{`emails eq "ben@corp.example"`, "b"},
@@ -143,7 +151,7 @@ func TestSearchRefusesWhatItCannotAnswer_C05(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *DB) {
 		people(t, d)
 		for _, f := range []string{
-			`nickName eq "x"`, `password eq "x"`, `active gt true`, `active eq "maybe"`, `active eq 1`, `userName gt "a"`, `userName eq true`,
+			`nickName eq "x"`, `password eq "x"`, `active gt true`, `active eq "maybe"`, `active eq 1`, `userName eq true`, `userName gt 5`,
 			`meta.created gt "yesterday"`, `meta.created co "2026"`, `groups co "t"`, `groups eq 1`, `emails[type eq "home"].value eq "x"`,
 			`emails[display eq "x"]`, `phoneNumbers[type eq "work"].value eq "1"`, `emails.type eq "work"`,
 			`urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department eq "x"`,

@@ -19,7 +19,7 @@ func OpenShared(ctx context.Context, url string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{now: time.Now}
+	d := &DB{now: time.Now, lookMost: lookMost}
 	d.connect(conf, 2, 1)
 	have, want, err := d.versions(ctx)
 	switch {

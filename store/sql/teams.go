@@ -42,7 +42,10 @@ func (t *tx) TeamBySlug(slug string) (member.Team, error) {
 func (t *tx) InsertTeam(m member.Team) error {
 	_, err := t.exec("insert team", `INSERT INTO teams (id, slug, display_name, display_folded, connection, external_id, version, created, modified)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, teamValues(m)...)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.count(m.Connection, countedTeams, 1, 0)
 }
 
 func teamValues(m member.Team) []any {
@@ -63,8 +66,7 @@ func (t *tx) UpdateTeam(m member.Team, ifVersion int64) error {
 
 // DeleteTeam implements member.Teams.
 func (t *tx) DeleteTeam(id member.ID, ifVersion int64) error {
-	n, err := t.exec("delete team", "DELETE FROM teams WHERE id = $1 AND version = $2", string(id), ifVersion)
-	return t.changedOne("delete team", "teams", n, id, err)
+	return t.remove("delete team", "teams", countedTeams, id, ifVersion)
 }
 
 // TeamsOf implements member.Memberships.

@@ -56,6 +56,7 @@ type tx struct {
 
 	events  []audit.Event // written by flush, so that the head is locked late
 	revoked bool
+	totals  map[tally]difference // written by flush too
 }
 
 // query is a QueryRow whose "no rows" is ErrNotFound.

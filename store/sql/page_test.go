@@ -1,0 +1,292 @@
+package sql
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/scim/filter"
+	"github.com/ssogate/ssogate/scim/record"
+)
+
+// crowd inserts n members in an order of creation that is not that of their ids,
+// several to a moment, and answers them in the order of a list.
+func crowd(t *testing.T, d *DB, n int) []member.Member {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a repeatable crowd
+	all := make([]member.Member, n)
+	for i := range all {
+		all[i] = member.Member{
+			ID: member.ID(fmt.Sprintf("%06d", r.IntN(1_000_000))) + member.ID(fmt.Sprint("x", i)), UserName: fmt.Sprintf("%c%d@x", "aZäß"[r.IntN(2)], i),
+			DisplayName: []string{"", "Éa", "ea", "Zz", "z", "\U0001F600"}[r.IntN(6)], Connection: "c", Version: 1, Wish: i%3 == 0,
+			Created: day.Add(time.Duration(i/4) * time.Second), Modified: day.Add(time.Duration(r.IntN(n)) * time.Second),
+		}
+	}
+	for part := range slices.Chunk(all, 500) {
+		err := d.Update(t.Context(), func(tx member.Tx) error {
+			for _, m := range part {
+				if err := tx.InsertMember(m); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.SortFunc(all, func(a, b member.Member) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	return all
+}
+
+func idsOf(list []member.Member) string {
+	var out []string
+	for _, m := range list {
+		out = append(out, string(m.ID))
+	}
+	return strings.Join(out, " ")
+}
+
+// TestPagesAreTheSameFromWhereverTheyAreReached asks for pages at random: from the
+// beginning, the end, behind an earlier page, before and after removals.
+func TestPagesAreTheSameFromWhereverTheyAreReached(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		all := crowd(t, d, 2300)
+		r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // repeatable
+		for round := range 60 {
+			q := record.Query{Connection: "c", Start: 1 + r.IntN(len(all)+10), Count: 1 + r.IntN(300)}
+			if round%3 == 0 {
+				q.Filter = parse(t, "active eq true")
+			}
+			if round%20 == 19 { // a removal moves everybody behind it
+				i := r.IntN(len(all))
+				err := d.Update(t.Context(), func(tx member.Tx) error { return tx.DeleteMember(all[i].ID, 1) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = slices.Delete(all, i, i+1)
+			}
+			want := all
+			if q.Filter != nil {
+				want = slices.DeleteFunc(slices.Clone(all), func(m member.Member) bool { return !m.Wish })
+			}
+			total := len(want)
+			want = want[min(q.Start-1, total):]
+			more := len(want) > q.Count
+			want = want[:min(q.Count, len(want))]
+			got, err := d.SearchMembers(t.Context(), q)
+			if err != nil || got.Total != total || idsOf(got.Items) != idsOf(want) || (got.Next != "") != more {
+				t.Fatalf("%+v: %d of %d, next %q, %v\n got %.300s\nwant %.300s", q, len(got.Items), got.Total, got.Next, err, idsOf(got.Items), idsOf(want))
+			}
+			if !more {
+				continue
+			}
+			after, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Filter: q.Filter, After: got.Next, Count: 3})
+			q.Start, q.Count = q.Start+q.Count, 3
+			next, err2 := d.SearchMembers(t.Context(), q)
+			if err != nil || err2 != nil || idsOf(after.Items) != idsOf(next.Items) {
+				t.Fatalf("behind %+v: %s and %s, %v %v", q, idsOf(after.Items), idsOf(next.Items), err, err2)
+			}
+		}
+	})
+}
+
+// TestSortsAreThoseOfMemory compares each order of the store with Go's.
+func TestSortsAreThoseOfMemory(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		all := crowd(t, d, 400)
+		missing := func(a, b string) int { // last
+			return cmp.Or(cmp.Compare(fmt.Sprint(a == ""), fmt.Sprint(b == "")), cmp.Compare(a, b))
+		}
+		fold := member.FoldUserName
+		for path, compare := range map[string]func(a, b member.Member) int{
+			"userName":          func(a, b member.Member) int { return missing(fold(a.UserName), fold(b.UserName)) },
+			"displayName":       func(a, b member.Member) int { return missing(fold(a.DisplayName), fold(b.DisplayName)) },
+			"active":            func(a, b member.Member) int { return cmp.Compare(fmt.Sprint(a.Wish), fmt.Sprint(b.Wish)) },
+			"meta.lastModified": func(a, b member.Member) int { return a.Modified.Compare(b.Modified) },
+			"id":                func(a, b member.Member) int { return cmp.Compare(a.ID, b.ID) },
+		} {
+			by, err := filter.ParsePath(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, down := range []bool{false, true} {
+				want := slices.Clone(all)
+				slices.SortStableFunc(want, func(a, b member.Member) int {
+					if down {
+						return compare(b, a)
+					}
+					return compare(a, b)
+				})
+				q := record.Query{Connection: "c", Sort: record.Sort{By: by, Descending: down}, Count: 150}
+				var got []member.Member
+				for {
+					f, err := d.SearchMembers(t.Context(), q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, f.Items...)
+					if q.After = f.Next; q.After == "" {
+						break
+					}
+				}
+				if idsOf(got) != idsOf(want) {
+					t.Errorf("%s, descending %v:\n got %.400s\nwant %.400s", path, down, idsOf(got), idsOf(want))
+				}
+			}
+		}
+		for _, odd := range []string{"nickName", "emails", "emails.type", "groups", "name", "title"} {
+			by, err := filter.ParsePath(odd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Sort: record.Sort{By: by}, Count: 1}); !errors.Is(err, filter.ErrUnsupported) {
+				t.Errorf("by %s: %v", odd, err)
+			}
+		}
+	})
+}
+
+func TestPositionsOfAnotherListAreRefused(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		crowd(t, d, 10)
+		plain := record.Query{Connection: "c", Count: 2}
+		sorted := record.Query{Connection: "c", Count: 2, Sort: record.Sort{By: filter.Path{Attr: "userName"}}}
+		a, err1 := d.SearchMembers(t.Context(), plain)
+		b, err2 := d.SearchMembers(t.Context(), sorted)
+		if err1 != nil || err2 != nil || a.Next == "" || b.Next == "" {
+			t.Fatal(err1, err2)
+		}
+		for _, after := range []string{b.Next, "c:", "c:x:y", "c:1:", "c:1:\x00", "n:0", "n:x", "x", ":", "c:1:\xff"} {
+			plain.After = after
+			if _, err := d.SearchMembers(t.Context(), plain); !errors.Is(err, record.ErrPosition) {
+				t.Errorf("%q: %v", after, err)
+			}
+		}
+		sorted.After = a.Next
+		if _, err := d.SearchMembers(t.Context(), sorted); !errors.Is(err, record.ErrPosition) {
+			t.Errorf("%q in an order: %v", a.Next, err)
+		}
+	})
+}
+
+// TestTotalsAreTrueUnderConcurrency adds, removes and moves members at once, with
+// changes that fail among them.
+func TestTotalsAreTrueUnderConcurrency(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		var wg sync.WaitGroup
+		for w := range 8 {
+			wg.Go(func() {
+				for i := range 25 {
+					id := member.ID(fmt.Sprintf("w%d-%d", w, i))
+					m := member.Member{ID: id, UserName: string(id), Connection: "a", Version: 1}
+					err := d.Update(t.Context(), func(tx member.Tx) error { return tx.InsertMember(m) })
+					_ = d.Update(t.Context(), func(tx member.Tx) error { return errors.Join(tx.DeleteMember(id, 1), errOne) }) // taken back
+					switch {
+					case err != nil:
+					case i%5 == 0:
+						err = d.Update(t.Context(), func(tx member.Tx) error { return tx.DeleteMember(id, 1) })
+					case i%5 == 1:
+						m.Connection, m.Version = "b", 2
+						err = d.Update(t.Context(), func(tx member.Tx) error { return tx.UpdateMember(m, 1) })
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		for connection, want := range map[string]int{"a": 8 * 15, "b": 8 * 5} {
+			got, err := d.SearchMembers(t.Context(), record.Query{Connection: connection, Count: 1000})
+			if err != nil || got.Total != want || len(got.Items) != want {
+				t.Errorf("%s: total %d, %d members, want %d, %v", connection, got.Total, len(got.Items), want, err)
+			}
+		}
+	})
+}
+
+// TestSearchesUseTheirIndexes reads the plans of the questions that identity
+// providers ask before every change.
+func TestSearchesUseTheirIndexes(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		crowd(t, d, 3000)
+		if _, err := d.writes.ExecContext(t.Context(), "ANALYZE"); err != nil {
+			t.Fatal(err)
+		}
+		for text, index := range map[string]string{
+			`userName eq "a1@x"`: "members_by_name", `userName sw "a12"`: "members_by_name", `externalId eq "x"`: "members_external",
+			`emails eq "a@x"`: "members_email", `emails[type eq "work"].value eq "a@x"`: "members_email", `id eq "x"`: "members_pkey sqlite_autoindex_members_1",
+			``: "members_listed",
+		} {
+			p := pager[member.Member]{kindOfList: kindOfList[member.Member]{table: "members", alias: "m", attributes: memberAttributes}, q: record.Query{Connection: "c", Filter: parse(t, text)}, r: renderer{attributes: memberAttributes, args: []any{"c"}}}
+			explain := "EXPLAIN QUERY PLAN "
+			if d.engine == enginePostgres {
+				p.r.bytes, explain = ` COLLATE "C"`, "EXPLAIN "
+			}
+			if err := p.prepare(); err != nil {
+				t.Fatal(err)
+			}
+			rows, err := d.reads.QueryContext(t.Context(), explain+"SELECT m.id FROM members m WHERE "+p.where+" ORDER BY m.created, m.id LIMIT 101", p.r.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var plan strings.Builder
+			for rows.Next() {
+				var line string
+				var a, b, c int
+				if d.engine == enginePostgres {
+					err = rows.Scan(&line)
+				} else {
+					err = rows.Scan(&a, &b, &c, &line)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				plan.WriteString(line + "\n")
+			}
+			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(strings.Fields(index), func(i string) bool { return strings.Contains(plan.String(), i) }) {
+				t.Errorf("%s does not use %s:\n%s", text, index, plan.String())
+			}
+		}
+	})
+}
+
+// TestCostlyQuestionsAreBounded_C05: what would look through every member is
+// refused where there are too many, unless an index leaves few.
+func TestCostlyQuestionsAreBounded_C05(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		crowd(t, d, 50)
+		d.lookMost = 49
+		for text, refused := range map[string]bool{
+			`userName co "x"`: true, `displayName ew "x"`: true, `displayName sw "x"`: true, `userName eq "a" or displayName co "x"`: true,
+			`not (userName eq "a") and displayName co "x"`: true, `emails[value co "x"]`: true, `displayName gt "x"`: true,
+			`userName eq "a"`: false, `userName sw "a"`: false, `userName eq "a" and displayName co "x"`: false, `active eq true`: false,
+			`(userName eq "a" or externalId eq "b") and displayName co "x"`: false, `meta.lastModified gt "2026-01-01T00:00:00Z"`: false,
+		} {
+			_, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Filter: parse(t, text), Count: 1})
+			if errors.Is(err, filter.ErrUnsupported) != refused || !refused && err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+		sorted := record.Query{Connection: "c", Count: 1, Sort: record.Sort{By: filter.Path{Attr: "displayName"}}}
+		if _, err := d.SearchMembers(t.Context(), sorted); !errors.Is(err, filter.ErrUnsupported) {
+			t.Errorf("an order without an index: %v", err)
+		}
+		sorted.Sort.By.Attr = "userName"
+		if _, err := d.SearchMembers(t.Context(), sorted); err != nil {
+			t.Errorf("an order with an index: %v", err)
+		}
+	})
+}
