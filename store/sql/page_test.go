@@ -235,29 +235,9 @@ func TestSearchesUseTheirIndexes(t *testing.T) {
 			if err := p.prepare(); err != nil {
 				t.Fatal(err)
 			}
-			rows, err := d.reads.QueryContext(t.Context(), explain+"SELECT m.id FROM members m WHERE "+p.where+" ORDER BY m.created, m.id LIMIT 101", p.r.args...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var plan strings.Builder
-			for rows.Next() {
-				var line string
-				var a, b, c int
-				if d.engine == enginePostgres {
-					err = rows.Scan(&line)
-				} else {
-					err = rows.Scan(&a, &b, &c, &line)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				plan.WriteString(line + "\n")
-			}
-			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-				t.Fatal(err)
-			}
-			if !slices.ContainsFunc(strings.Fields(index), func(i string) bool { return strings.Contains(plan.String(), i) }) {
-				t.Errorf("%s does not use %s:\n%s", text, index, plan.String())
+			plan := planOf(t, d, explain+"SELECT m.id FROM members m WHERE "+p.where+" ORDER BY m.created, m.id LIMIT 101", p.r.args)
+			if !slices.ContainsFunc(strings.Fields(index), func(i string) bool { return strings.Contains(plan, i) }) {
+				t.Errorf("%s does not use %s:\n%s", text, index, plan)
 			}
 		}
 	})
@@ -289,4 +269,31 @@ func TestCostlyQuestionsAreBounded_C05(t *testing.T) {
 			t.Errorf("an order with an index: %v", err)
 		}
 	})
+}
+
+func planOf(t *testing.T, d *DB, query string, args []any) string {
+	t.Helper()
+	rows, err := d.reads.QueryContext(t.Context(), query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var plan strings.Builder
+	for rows.Next() {
+		var line string
+		var a, b, c int
+		if d.engine == enginePostgres {
+			err = rows.Scan(&line)
+		} else {
+			err = rows.Scan(&a, &b, &c, &line)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.WriteString(line + "\n")
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
 }

@@ -203,6 +203,11 @@ func (r *renderer) text(c *filter.Compare, a attribute) (string, error) {
 		}
 		return "1 = 0", nil
 	}
+	return r.words(c, a, s)
+}
+
+// words compares with a text that can be stored.
+func (r *renderer) words(c *filter.Compare, a attribute, s string) (string, error) {
 	column, ordered := a.column, a.column+r.bytes
 	if a.byBytes {
 		column = ordered
