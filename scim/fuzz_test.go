@@ -46,9 +46,11 @@ func (nowhere) GetTeam(context.Context, member.Connection, member.ID) (member.Te
 	return member.Team{ID: "g", DisplayName: "g"}, nil
 }
 
-func (nowhere) TeamMembers(context.Context, member.Connection, member.ID) ([]member.TeamMember, error) {
+func (nowhere) MembersOfTeam(context.Context, member.ID, member.ID, int) ([]member.TeamMember, error) {
 	return nil, nil
 }
+
+func (nowhere) CountMemberships(context.Context, []member.ID) (int, error) { return 0, nil }
 
 func (nowhere) UpdateTeam(context.Context, member.Actor, member.Connection, member.ID, int64, member.TeamChange) (member.Team, error) {
 	return member.Team{ID: "g", DisplayName: "g"}, nil

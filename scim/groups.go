@@ -1,6 +1,8 @@
 package scim
 
 import (
+	"encoding/json"
+	"io"
 	"net/http"
 
 	"github.com/ssogate/ssogate/internal/web"
@@ -189,19 +191,75 @@ func (c *call) deleteGroup() (reply, error) {
 }
 
 // groupReply reads the members only when they are wanted: Entra asks with
-// excludedAttributes=members before every change.
+// excludedAttributes=members before every change. A large group is streamed.
 func (c *call) groupReply(status int, t member.Team, p schema.Projection) (reply, error) {
+	rep := reply{status: status, location: c.h.location(c.h.registry.Group, t.ID), etag: etag(t.Version)}
 	var members []member.TeamMember
 	if p.Wants("members") {
 		var err error
-		if members, err = c.h.o.Teams.TeamMembers(c.ctx, c.conn.Connection, t.ID); err != nil {
+		if members, err = c.h.o.Searcher.MembersOfTeam(c.ctx, t.ID, "", streamPage); err != nil {
 			return reply{}, err
 		}
 	}
-	return reply{
-		status: status, body: p.Apply(c.h.groupResource(t, members)),
-		location: c.h.location(c.h.registry.Group, t.ID), etag: etag(t.Version),
-	}, nil
+	if len(members) == streamPage {
+		rep.stream = c.stream(t, p, members)
+		return rep, nil
+	}
+	rep.body = p.Apply(c.h.groupResource(t, members))
+	return rep, nil
+}
+
+// streamPage is how many members are read and written at a time.
+const streamPage = 5000
+
+// stream writes a group member by member, so that one of any size takes no more
+// memory than a small one. A membership that changes meanwhile may or may not be
+// shown. Its error comes after the first byte: the caller breaks the answer off.
+func (c *call) stream(t member.Team, p schema.Projection, page []member.TeamMember) func(io.Writer) error {
+	return func(w io.Writer) error {
+		head, err := json.Marshal(p.Apply(c.h.groupResource(t, nil)))
+		if err != nil {
+			return err
+		}
+		head = append(head[:len(head)-1], `,"members":`...) // it has attributes: id and schemas are always shown
+		before := byte('[')
+		for {
+			for _, m := range page {
+				shown, ok := p.Apply(map[string]any{"members": []any{c.h.groupMember(m)}})["members"].([]any)
+				if !ok || len(shown) != 1 {
+					continue // only sub-attributes that it does not have
+				}
+				el, err := json.Marshal(shown[0])
+				if err != nil {
+					return err
+				}
+				head = append(append(head, before), el...)
+				before = ','
+			}
+			if _, err := w.Write(head); err != nil {
+				return err
+			}
+			if len(page) < streamPage {
+				break
+			}
+			head = head[:0]
+			if page, err = c.h.o.Searcher.MembersOfTeam(c.ctx, t.ID, page[len(page)-1].ID, streamPage); err != nil {
+				return err
+			}
+		}
+		end := "]}\n"
+		if before == '[' {
+			end = "[]}\n"
+		}
+		_, err = io.WriteString(w, end)
+		return err
+	}
+}
+
+func (h *Handler) groupMember(m member.TeamMember) map[string]any {
+	el := map[string]any{"value": string(m.ID), "$ref": h.location(h.registry.User, m.ID), "type": "User"}
+	setText(el, "display", m.DisplayName)
+	return el
 }
 
 func (h *Handler) groupResource(t member.Team, members []member.TeamMember) map[string]any {
@@ -212,11 +270,7 @@ func (h *Handler) groupResource(t member.Team, members []member.TeamMember) map[
 	if len(members) > 0 {
 		list := make([]any, 0, len(members))
 		for _, m := range members {
-			el := map[string]any{
-				"value": string(m.ID), "$ref": h.location(h.registry.User, m.ID), "type": "User",
-			}
-			setText(el, "display", m.DisplayName)
-			list = append(list, el)
+			list = append(list, h.groupMember(m))
 		}
 		tree["members"] = list
 	}

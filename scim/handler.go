@@ -53,7 +53,6 @@ type Members interface {
 type Teams interface {
 	CreateTeam(ctx context.Context, a member.Actor, c member.Connection, t member.Team, ids []member.ID) (member.Team, error)
 	GetTeam(ctx context.Context, c member.Connection, id member.ID) (member.Team, error)
-	TeamMembers(ctx context.Context, c member.Connection, id member.ID) ([]member.TeamMember, error)
 	UpdateTeam(ctx context.Context, a member.Actor, c member.Connection, id member.ID, ifVersion int64, ch member.TeamChange) (member.Team, error)
 	DeleteTeam(ctx context.Context, a member.Actor, c member.Connection, id member.ID, ifVersion int64) error
 }

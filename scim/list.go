@@ -212,6 +212,10 @@ func (c *call) userTrees(list []member.Member, withTeams bool) ([]map[string]any
 	return out, nil
 }
 
+// maxListed bounds the members of all groups of one page, which are held in
+// memory; a single group is streamed.
+const maxListed = 200_000
+
 func (c *call) groupTrees(list []member.Team, withMembers bool) ([]map[string]any, error) {
 	var members map[member.ID][]member.Member
 	if withMembers && len(list) > 0 {
@@ -219,7 +223,14 @@ func (c *call) groupTrees(list []member.Team, withMembers bool) ([]map[string]an
 		for i, t := range list {
 			ids[i] = t.ID
 		}
-		var err error
+		n, err := c.h.o.Searcher.CountMemberships(c.ctx, ids)
+		switch {
+		case err != nil:
+			return nil, err
+		case n > maxListed:
+			return nil, badRequest(schema.TooMany,
+				"these groups have more than "+itoa(maxListed)+" members together: ask for fewer groups, or with excludedAttributes=members")
+		}
 		if members, err = c.h.o.Searcher.MembersOfTeams(c.ctx, ids); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -21,6 +22,9 @@ type reply struct {
 	body     any    // nil = none
 	location string // also meta.location of the body
 	etag     string
+	// stream writes the body in place of body, after the headers. An error breaks
+	// the answer off, so that nobody takes half of it for the whole.
+	stream func(io.Writer) error
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -35,7 +39,7 @@ func (h *Handler) write(w http.ResponseWriter, c *call, rep reply, err error) (s
 		return h.writeFault(w, c, faultOf(err))
 	}
 	if c.notModified(rep) {
-		rep.status, rep.body = http.StatusNotModified, nil
+		rep.status, rep.body, rep.stream = http.StatusNotModified, nil, nil
 	}
 	var buf bytes.Buffer
 	if rep.body != nil {
@@ -47,12 +51,15 @@ func (h *Handler) write(w http.ResponseWriter, c *call, rep reply, err error) (s
 	if rep.status == http.StatusCreated {
 		head.Set("Location", rep.location) // often forgotten, and awaited by clients
 	}
-	if rep.location != "" && rep.body != nil {
+	if rep.location != "" && (rep.body != nil || rep.stream != nil) {
 		// RFC 7643 section 3.1: meta.location equals Content-Location.
 		head.Set("Content-Location", rep.location)
 	}
 	if rep.etag != "" {
 		head.Set("ETag", rep.etag)
+	}
+	if rep.stream != nil {
+		return rep.status, h.sendStream(w, c, rep)
 	}
 	c.answered = rep.body
 	h.send(w, c, rep.status, buf.Bytes())
@@ -87,10 +94,39 @@ func (h *Handler) logFault(c *call, f *fault) {
 	}
 }
 
+// sendStream answers how many bytes went out. A body that cannot be completed
+// ends the connection: chunked encoding without its end, which every client notices.
+func (h *Handler) sendStream(w http.ResponseWriter, c *call, rep reply) (sent int) {
+	out := &countingWriter{w: w}
+	h.headers(w)
+	w.Header().Set("Content-Type", client.Accept(c.r.Header.Values("Accept")))
+	w.WriteHeader(rep.status)
+	if err := rep.stream(out); err != nil {
+		h.logFault(c, &fault{Status: rep.status, Err: fmt.Errorf("scim: answer broken off after %d bytes: %w", out.n, err)})
+		panic(http.ErrAbortHandler)
+	}
+	return out.n
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int
+}
+
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += n
+	return n, err
+}
+
+func (h *Handler) headers(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+}
+
 func (h *Handler) send(w http.ResponseWriter, c *call, status int, body []byte) {
 	head := w.Header()
-	head.Set("Cache-Control", "no-store")
-	head.Set("X-Content-Type-Options", "nosniff")
+	h.headers(w)
 	if len(body) > 0 {
 		head.Set("Content-Type", client.Accept(c.r.Header.Values("Accept")))
 		head.Set("Content-Length", itoa(len(body)))

@@ -46,6 +46,11 @@ type Searcher interface {
 	SearchTeams(ctx context.Context, q Query) (Found[member.Team], error)
 	// TeamsOfMembers answers the teams of many members in one statement.
 	TeamsOfMembers(ctx context.Context, ids []member.ID) (map[member.ID][]member.Team, error)
+	// MembersOfTeam answers at most limit members (id and display name) of a team
+	// behind an id, by id; "" is the beginning.
+	MembersOfTeam(ctx context.Context, team, after member.ID, limit int) ([]member.TeamMember, error)
+	// CountMemberships answers how many memberships teams have together.
+	CountMemberships(ctx context.Context, teams []member.ID) (int, error)
 	// MembersOfTeams answers members (id and display name) of many teams in one statement.
 	MembersOfTeams(ctx context.Context, ids []member.ID) (map[member.ID][]member.Member, error)
 }

@@ -77,6 +77,32 @@ func (d *DB) MembersOfTeams(ctx context.Context, ids []member.ID) (map[member.ID
 		"SELECT x.team, m.id, m.display_name FROM team_members x JOIN members m ON m.id = x.member WHERE x.team IN (", ") ORDER BY m.id")
 }
 
+// MembersOfTeam implements record.Searcher.
+func (d *DB) MembersOfTeam(ctx context.Context, team, after member.ID, limit int) (out []member.TeamMember, err error) {
+	err = d.within(ctx, func(t *tx) error {
+		out, err = list(t, "members of team", func(r scanner, m *member.TeamMember) error { return r.Scan(&m.ID, &m.DisplayName) },
+			"SELECT x.member, m.display_name FROM team_members x JOIN members m ON m.id = x.member WHERE x.team = $1 AND x.member > $2 ORDER BY x.member LIMIT $3",
+			string(team), string(after), limit)
+		return err
+	})
+	return out, err
+}
+
+// CountMemberships implements record.Searcher.
+func (d *DB) CountMemberships(ctx context.Context, teams []member.ID) (total int, err error) {
+	err = d.within(ctx, func(t *tx) error {
+		total = 0
+		return batches(unique(teams), func(args []any) error {
+			var n int
+			err := t.row("count memberships", func(r *sql.Row) error { return r.Scan(&n) },
+				"SELECT count(*) FROM team_members WHERE team IN ("+holders(1, len(args), "", "")+")", args...)
+			total += n
+			return err
+		})
+	})
+	return total, err
+}
+
 // related reads rows that belong to ids and groups them by it.
 func related[T any](ctx context.Context, d *DB, what string, ids []member.ID, scan func(scanner, *T) error, before, after string) (map[member.ID][]T, error) {
 	type owned struct {
