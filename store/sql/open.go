@@ -101,9 +101,15 @@ func (d *DB) index(ctx context.Context) error {
 	if d.engine == enginePostgres {
 		bytes = ` COLLATE "C"`
 	}
-	if _, err := d.writes.ExecContext(ctx,
-		"CREATE INDEX IF NOT EXISTS members_by_name ON members (connection, user_name_folded"+bytes+")"); err != nil {
-		return fmt.Errorf("sql: index: %w", err)
+	for _, q := range []string{
+		"CREATE INDEX IF NOT EXISTS members_by_name ON members (connection, user_name_folded" + bytes + ")",
+		// With the connection first: without statistics SQLite takes the index that
+		// more of the conditions fit.
+		"CREATE INDEX IF NOT EXISTS members_by_email ON members (connection, email_folded)",
+	} {
+		if _, err := d.writes.ExecContext(ctx, q); err != nil {
+			return fmt.Errorf("sql: index: %w", err)
+		}
 	}
 	return nil
 }

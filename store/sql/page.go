@@ -195,12 +195,22 @@ func (p *pager[T]) read(from *place, skip, count int, backwards bool) ([]T, erro
 		args = append(args, from.created, from.id)
 	}
 	dir := direction(backwards)
-	order := p.alias + ".created" + dir + ", " + p.alias + ".id" + dir
+	created := p.alias + ".created"
+	if p.r.bounded {
+		// Few resources, found by another index: an expression has none, so that
+		// nobody is tempted to walk through all of them in their order.
+		created = "+" + created
+	}
+	order := created + dir + ", " + p.alias + ".id" + dir
 	for i := len(p.order) - 1; i >= 0; i-- {
 		order = p.order[i] + direction(p.q.Sort.Descending) + ", " + order
 	}
-	inner := "SELECT " + p.alias + ".id FROM " + p.table + " " + p.alias + " WHERE " + where +
-		" ORDER BY " + order + " LIMIT " + strconv.Itoa(count) + " OFFSET " + strconv.Itoa(max(skip, 0))
+	inner := p.inner(where, order, count, skip)
 	return list(p.t, p.what, p.scan, "SELECT "+p.columns+" FROM ("+inner+") page JOIN "+p.table+" "+p.alias+
 		" ON "+p.alias+".id = page.id ORDER BY "+order, args...)
+}
+
+func (p *pager[T]) inner(where, order string, count, skip int) string {
+	return "SELECT " + p.alias + ".id FROM " + p.table + " " + p.alias + " WHERE " + where +
+		" ORDER BY " + order + " LIMIT " + strconv.Itoa(count) + " OFFSET " + strconv.Itoa(max(skip, 0))
 }

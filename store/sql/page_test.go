@@ -219,12 +219,14 @@ func TestTotalsAreTrueUnderConcurrency(t *testing.T) {
 func TestSearchesUseTheirIndexes(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *DB) {
 		crowd(t, d, 3000)
-		if _, err := d.writes.ExecContext(t.Context(), "ANALYZE"); err != nil {
-			t.Fatal(err)
+		if d.engine == enginePostgres { // it keeps statistics by itself; SQLite has none
+			if _, err := d.writes.ExecContext(t.Context(), "ANALYZE"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for text, index := range map[string]string{
 			`userName eq "a1@x"`: "members_by_name", `userName sw "a12"`: "members_by_name", `externalId eq "x"`: "members_external",
-			`emails eq "a@x"`: "members_email", `emails[type eq "work"].value eq "a@x"`: "members_email", `id eq "x"`: "members_pkey sqlite_autoindex_members_1",
+			`emails eq "a@x"`: "members_by_email members_email", `emails[type eq "work"].value eq "a@x"`: "members_by_email members_email", `id eq "x"`: "members_pkey sqlite_autoindex_members_1",
 			``: "members_listed",
 		} {
 			p := pager[member.Member]{kindOfList: kindOfList[member.Member]{table: "members", alias: "m", attributes: memberAttributes}, q: record.Query{Connection: "c", Filter: parse(t, text)}, r: renderer{attributes: memberAttributes, args: []any{"c"}}}
@@ -235,7 +237,15 @@ func TestSearchesUseTheirIndexes(t *testing.T) {
 			if err := p.prepare(); err != nil {
 				t.Fatal(err)
 			}
-			plan := planOf(t, d, explain+"SELECT m.id FROM members m WHERE "+p.where+" ORDER BY m.created, m.id LIMIT 101", p.r.args)
+			order := "m.created, m.id"
+			if p.r.bounded {
+				order = "+" + order
+			}
+			plan := planOf(t, d, explain+p.inner(p.where, order, 101, 0), p.r.args)
+			count := planOf(t, d, explain+"SELECT count(*) FROM members m WHERE "+p.where, p.r.args)
+			if text != "" && !slices.ContainsFunc(strings.Fields(index), func(i string) bool { return strings.Contains(count, i) }) {
+				t.Errorf("the count of %s does not use %s:\n%s", text, index, count)
+			}
 			if !slices.ContainsFunc(strings.Fields(index), func(i string) bool { return strings.Contains(plan, i) }) {
 				t.Errorf("%s does not use %s:\n%s", text, index, plan)
 			}
