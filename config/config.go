@@ -26,6 +26,7 @@ type Config struct {
 	Node         Node         `key:"node"`
 	Providers    []Provider   `key:"providers"`
 	SCIM         SCIM         `key:"scim"`
+	Mail         Mail         `key:"mail"`
 	Routes       []Route      `key:"routes"`
 	Streams      Streams      `key:"streams"`
 	Outbound     Outbound     `key:"outbound"`
@@ -153,6 +154,20 @@ type SCIMToken struct {
 	Name      string `key:"name"`
 	Token     string `key:"token" secret:"yes"`
 	TokenFile string `key:"token_file"`
+}
+
+// Mail is the SMTP server for invitations; without one no mail is sent, and a
+// provisioned member accepts at his first sign-in.
+type Mail struct {
+	Server       string `key:"server"` // host[:port]; default port 587, 465 with tls: tls
+	TLS          string `key:"tls"`    // starttls (default), tls, or none for a server on this machine
+	User         string `key:"user"`
+	Password     string `key:"password" secret:"yes"`
+	PasswordFile string `key:"password_file"`
+	From         string `key:"from"`
+	FromName     string `key:"from_name"` // default: the organisation's name
+	Rate         int    `key:"rate"`      // letters a minute, of all nodes together; default 60
+	CAFile       string `key:"ca_file"`   // PEM; the system's CAs when empty
 }
 
 // Route sends requests of hosts and a path prefix to an upstream.

@@ -28,6 +28,10 @@ const (
 	ProfileAuto   = "auto"
 	ProfileStrict = "strict"
 
+	MailSTARTTLS = "starttls"
+	MailTLS      = "tls"
+	MailNone     = "none"
+
 	UnverifiedEmailRefuse = "refuse"
 	UnverifiedEmailDrop   = "drop"
 )
@@ -42,6 +46,7 @@ func Default() *Config {
 		Database:      Database{URL: "sqlite:ssogate.db"},
 		Session:       Session{Idle: 8 * time.Hour, Absolute: 24 * time.Hour},
 		SCIM:          SCIM{Activation: ActivationInvitation, Rate: 200, Burst: 500, TokenLifetime: time.Hour, LogDays: 30},
+		Mail:          Mail{TLS: MailSTARTTLS, Rate: 60},
 		Streams:       Streams{LeaseGrace: 10 * time.Second, PerSession: 200, Total: 20000},
 		Limits: Limits{
 			HeaderBytes:    64 << 10,
@@ -71,6 +76,8 @@ func (c *Config) ApplyDefaults() {
 	or(&c.SCIM.Burst, d.SCIM.Burst)
 	or(&c.SCIM.TokenLifetime, d.SCIM.TokenLifetime)
 	or(&c.SCIM.LogDays, d.SCIM.LogDays)
+	or(&c.Mail.TLS, d.Mail.TLS)
+	or(&c.Mail.Rate, d.Mail.Rate)
 	or(&c.Streams.LeaseGrace, d.Streams.LeaseGrace)
 	or(&c.Streams.PerSession, d.Streams.PerSession)
 	or(&c.Streams.Total, d.Streams.Total)
@@ -106,6 +113,7 @@ func (c *Config) derive() {
 		or(&c.SCIM.Connections[i].Match, MatchUserName)
 		or(&c.SCIM.Connections[i].Profile, ProfileAuto)
 	}
+	or(&c.Mail.FromName, c.Organization.Name)
 	for i := range c.Routes {
 		or(&c.Routes[i].PathPrefix, "/")
 	}

@@ -50,6 +50,10 @@ func readFiles(c *Config, base string) faults {
 			r.secret(join(index(join(index("scim.connections", i), "tokens"), j), "token"), &t.Token, &t.TokenFile)
 		}
 	}
+	r.secret("mail.password", &c.Mail.Password, &c.Mail.PasswordFile)
+	if c.Mail.CAFile != "" {
+		r.certificates("mail.ca_file", &c.Mail.CAFile)
+	}
 	r.tls(&c.TLS)
 	r.sqlite(&c.Database.URL)
 	return r.faults

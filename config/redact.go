@@ -150,3 +150,12 @@ func (t SCIMToken) GoString() string { return text(t) }
 
 // MarshalJSON is String.
 func (t SCIMToken) MarshalJSON() ([]byte, error) { return marshal(t) }
+
+// String never contains the password.
+func (m Mail) String() string { return text(m) }
+
+// GoString is String.
+func (m Mail) GoString() string { return text(m) }
+
+// MarshalJSON is String.
+func (m Mail) MarshalJSON() ([]byte, error) { return marshal(m) }

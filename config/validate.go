@@ -20,6 +20,7 @@ func (c *Config) Validate() []Fault {
 	c.validateLimits(fs)
 	c.validateProviders(fs)
 	c.validateSCIM(fs)
+	c.validateMail(fs)
 	c.validateRoutes(fs)
 	c.validateOutbound(fs)
 	return fs.list

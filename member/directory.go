@@ -130,6 +130,9 @@ type Directory struct {
 	Store   Store
 	Revoker Revoker
 	Now     func() time.Time // time.Now when nil
+	// Letters writes invitations; nil where no mail can be sent: then none is made,
+	// and a provisioned member accepts at his first sign-in.
+	Letters Letters
 }
 
 // now is the injected clock, or the wall clock, in UTC and at the precision both stores keep.

@@ -134,6 +134,7 @@ type Invitation struct {
 	Expires  time.Time
 	Accepted time.Time
 	Created  time.Time
+	Opened   time.Time // the button on its page was first pressed
 }
 
 // Join says how new members come in through a provider. The zero value admits nobody new.

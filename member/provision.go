@@ -52,6 +52,9 @@ func (d *Directory) Create(ctx context.Context, by Actor, c Connection, draft Me
 		if err := provisionedAgain(tx, c, m); err != nil {
 			return err
 		}
+		if err := d.invite(tx, c, m); err != nil {
+			return err
+		}
 		e := by.event("member.created", m.ID, c.Provider)
 		e.Detail = map[string]string{"user_name": m.UserName}
 		return tx.Audit(e)
@@ -181,6 +184,9 @@ func (d *Directory) Update(ctx context.Context, by Actor, c Connection, id ID, i
 		what := m.diff(next)
 		if len(what) > 0 {
 			if err := d.write(tx, m, &next, what); err != nil {
+				return err
+			}
+			if err := d.reinvite(tx, c, m, next); err != nil {
 				return err
 			}
 			if err := tx.Audit(updated(by, c, m, next, what)); err != nil {

@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ssogate/ssogate/audit"
 )
@@ -94,8 +95,17 @@ type Memberships interface {
 // Invitations are pending acceptances.
 type Invitations interface {
 	Invitation(tokenHash string) (Invitation, error)
+	InvitationsOf(id ID) ([]Invitation, error) // oldest first
 	InsertInvitation(i Invitation) error
 	AcceptInvitations(id ID) error
+	// DropInvitations removes those that are not accepted, and their letters that
+	// are not sent.
+	DropInvitations(id ID) error
+	OpenInvitation(tokenHash string, at time.Time) error // keeps the first time
+	// QueueMail puts a letter into the outbox.
+	QueueMail(m Mail) error
+	// MailOf is what became of an invitation's letter: [ErrNotFound] when it has none.
+	MailOf(tokenHash string) (state MailState, reason string, err error)
 }
 
 // Journal is the revocation log and the audit log, written with the change.

@@ -92,8 +92,16 @@ func (f *Flow) login(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	// A browser that is signed in already goes straight on (another app host, another tab).
-	if !l.ForceAuthn {
+	if l.Invitation != "" {
+		// It counts in the browser that opened it, and nowhere else: this address may
+		// have been passed on (row I01).
+		if b, ok := f.cookies.Bound(r, session.Gateway); !ok || !matches(b, l.Binding) {
+			l.Invitation = ""
+		}
+	}
+	// A browser that is signed in already goes straight on (another app host, another
+	// tab); not with an invitation, which may be somebody else's.
+	if !l.ForceAuthn && l.Invitation == "" {
 		switch p, err := f.Sessions.AdmitGateway(r.Context(), r); {
 		case err == nil:
 			f.addFragment(&l, r)

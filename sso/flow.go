@@ -25,6 +25,8 @@ import (
 // Directory decides which member a verified sign-in is. *member.Directory is the real one.
 type Directory interface {
 	Admit(ctx context.Context, l member.Login) (member.Member, error)
+	LookInvitation(ctx context.Context, tokenHash string) (member.Invitation, member.Member, error)
+	OpenInvitation(ctx context.Context, tokenHash string) (member.Invitation, error)
 }
 
 // Options are what a Flow works with. All are required except Home, Budget, Grants, Shares, Now and Registry.
@@ -91,6 +93,8 @@ func (f *Flow) Gateway() http.Handler {
 	mux.HandleFunc("GET /oauth/{provider}/callback", f.callback(settings.OIDC))
 	mux.HandleFunc("GET /complete", f.complete)
 	mux.HandleFunc("POST /complete/accept", f.accept)
+	mux.HandleFunc("GET /invite/{token}", f.invitation)
+	mux.HandleFunc("POST /invite/{token}", f.openInvitation)
 	mux.HandleFunc("GET /logout", f.logoutPage(session.Gateway))
 	mux.HandleFunc("POST /logout", f.logout(session.Gateway))
 	mux.HandleFunc("/", f.notFound)

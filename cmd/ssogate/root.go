@@ -77,7 +77,7 @@ func commands(a *app) []*cobra.Command {
 		newDemo(a),
 		newInit(a),
 		newCheck(a),
-		newSCIM(a),
+		newSCIM(a), newMail(a),
 		newSessions(a),
 		newKeys(a),
 		newVersion(a),

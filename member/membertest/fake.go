@@ -27,7 +27,7 @@ func NewFake() *Fake {
 	return &Fake{s: &state{
 		members: map[member.ID]member.Member{}, keys: map[string]member.ID{}, identities: map[member.Identity]member.ID{},
 		tombstones: map[member.Identity]member.Tombstone{}, teams: map[member.ID]member.Team{},
-		memberships: map[membership]bool{}, invitations: map[string]member.Invitation{},
+		memberships: map[membership]bool{}, invitations: map[string]member.Invitation{}, mail: map[string]queuedMail{},
 		ended: map[string]member.EndedSession{},
 	}}
 }
@@ -42,6 +42,7 @@ type state struct {
 	teams       map[member.ID]member.Team
 	memberships map[membership]bool
 	invitations map[string]member.Invitation
+	mail        map[string]queuedMail
 	ended       map[string]member.EndedSession
 	revocations []member.Revocation
 	events      []audit.Event
@@ -50,7 +51,7 @@ type state struct {
 func (s *state) clone() *state {
 	return &state{
 		members: maps.Clone(s.members), keys: maps.Clone(s.keys), identities: maps.Clone(s.identities), tombstones: maps.Clone(s.tombstones),
-		teams: maps.Clone(s.teams), memberships: maps.Clone(s.memberships), invitations: maps.Clone(s.invitations),
+		teams: maps.Clone(s.teams), memberships: maps.Clone(s.memberships), invitations: maps.Clone(s.invitations), mail: maps.Clone(s.mail),
 		ended: maps.Clone(s.ended), revocations: slices.Clone(s.revocations), events: slices.Clone(s.events),
 	}
 }

@@ -3,7 +3,9 @@ package membertest
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/member"
@@ -94,6 +96,60 @@ func (t *tx) AcceptInvitations(id member.ID) error {
 		}
 	}
 	return nil
+}
+
+func (t *tx) InvitationsOf(id member.ID) (out []member.Invitation, _ error) {
+	for _, i := range t.invitations {
+		if i.Member == id {
+			out = append(out, i)
+		}
+	}
+	slices.SortFunc(out, func(a, b member.Invitation) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Token, b.Token))
+	})
+	return out, nil
+}
+
+func (t *tx) DropInvitations(id member.ID) error {
+	maps.DeleteFunc(t.invitations, func(_ string, i member.Invitation) bool { return i.Member == id && i.Accepted.IsZero() })
+	for k, m := range t.mail {
+		if m.Member == id && m.state == member.MailQueued {
+			m.state = member.MailDropped
+			t.mail[k] = m
+		}
+	}
+	return nil
+}
+
+func (t *tx) OpenInvitation(token string, at time.Time) error {
+	if i, ok := t.invitations[token]; ok && i.Opened.IsZero() {
+		i.Opened = at
+		t.invitations[token] = i
+	}
+	return nil
+}
+
+func (t *tx) QueueMail(m member.Mail) error {
+	if _, ok := t.mail[m.ID]; ok {
+		return member.ErrConflict
+	}
+	t.mail[m.ID] = queuedMail{m, member.MailQueued}
+	return nil
+}
+
+func (t *tx) MailOf(invitation string) (member.MailState, string, error) {
+	for _, m := range t.mail {
+		if m.Invitation == invitation && invitation != "" {
+			return m.state, "", nil
+		}
+	}
+	return "", "", member.ErrNotFound
+}
+
+// queuedMail is a letter in the fake's outbox.
+type queuedMail struct {
+	member.Mail
+	state member.MailState
 }
 
 func (t *tx) Revoke(r member.Revocation) (int64, error) {

@@ -170,6 +170,46 @@ func invitations(t *testing.T, s member.Store) {
 	if read().Accepted.IsZero() {
 		t.Error("an accepted invitation can be used again (I01)")
 	}
+	letters(t, s, i)
+}
+
+// letters are queued with an invitation and dropped with it.
+func letters(t *testing.T, s member.Store, i member.Invitation) {
+	t.Helper()
+	next := i
+	next.Token, next.Created = "next", epoch.Add(time.Minute)
+	letter := member.Mail{ID: "l1", Member: "m00001", Invitation: "next", Sealed: []byte{0, 1}, Created: epoch}
+	update(t, s, func(tx member.Tx) error { return errors.Join(tx.InsertInvitation(next), tx.QueueMail(letter)) })
+	refused(t, s, member.ErrConflict, "a letter twice", func(tx member.Tx) error { return tx.QueueMail(letter) })
+	update(t, s, func(tx member.Tx) error {
+		return errors.Join(tx.OpenInvitation("next", epoch.Add(time.Hour)), tx.OpenInvitation("next", epoch.Add(2*time.Hour)), tx.OpenInvitation("unknown", epoch))
+	})
+	look := func(want string, state member.MailState) {
+		t.Helper()
+		view(t, s, func(tx member.Tx) error {
+			list, err := tx.InvitationsOf("m00001")
+			got := ""
+			for _, i := range list {
+				got += i.Token + " "
+				if i.Token == "next" && !i.Opened.Equal(epoch.Add(time.Hour)) {
+					t.Errorf("opened at %v: the first time counts", i.Opened)
+				}
+			}
+			if got != want {
+				t.Errorf("invitations %q, want %q", got, want)
+			}
+			if have, _, err := tx.MailOf("next"); err != nil || have != state {
+				t.Errorf("the letter is %q, %v, want %q", have, err, state)
+			}
+			if _, _, err := tx.MailOf(""); !errors.Is(err, member.ErrNotFound) {
+				t.Errorf("the letter of no invitation: %v", err)
+			}
+			return err
+		})
+	}
+	look("hash next ", member.MailQueued)
+	update(t, s, func(tx member.Tx) error { return tx.DropInvitations("m00001") })
+	look("hash ", member.MailDropped) // what was accepted stays on record
 }
 
 func revocationLog(t *testing.T, s member.Store) {

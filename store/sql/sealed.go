@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/ssogate/ssogate/internal/mail"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/sso/refresh"
@@ -27,6 +28,7 @@ const (
 			SELECT 'sealed_keys' AS source, name AS id, sealed AS value FROM sealed_keys
 			UNION ALL SELECT 'cookie_keys', id, sealed FROM cookie_keys WHERE state <> 'retired' AND length(sealed) > 0
 			UNION ALL SELECT 'grants', hash, token FROM grants
+			UNION ALL SELECT 'outbox', id, sealed FROM outbox WHERE state = 'queued'
 		) AS v WHERE (source, id) > ($1, $2) ORDER BY source, id LIMIT $3`
 )
 
@@ -34,6 +36,7 @@ const (
 var resealTo = map[string]string{
 	"sealed_keys": "UPDATE sealed_keys SET sealed = $1 WHERE name = $2 AND sealed = $3",
 	"cookie_keys": "UPDATE cookie_keys SET sealed = $1 WHERE id = $2 AND sealed = $3",
+	"outbox":      "UPDATE outbox SET sealed = $1 WHERE id = $2 AND sealed = $3",
 	"grants":      "UPDATE grants SET token = $1 WHERE hash = $2 AND token = $3",
 }
 
@@ -44,6 +47,8 @@ func (s *Sealed) scan(r scanner) error {
 	switch s.Table {
 	case "cookie_keys":
 		s.Context = session.SealedAs(s.ID)
+	case "outbox":
+		s.Context = mail.SealContext(s.ID)
 	case "grants":
 		h, err := secret.ParseHash(s.ID)
 		if err != nil {

@@ -120,8 +120,10 @@ func (t *tx) UnknownMembers(connection string, ids []member.ID) ([]member.ID, er
 		}
 	}
 	err := batches(ask, func(args []any) error {
+		// An expression has no index: without statistics SQLite would rather go
+		// through everybody of the connection than look up five hundred ids.
 		found, err := list(t, "unknown members", func(r scanner, id *member.ID) error { return r.Scan(id) },
-			"SELECT id FROM members WHERE connection = $1 AND id IN ("+holders(2, len(args), "", "")+") ORDER BY id"+t.share,
+			"SELECT id FROM members WHERE connection || '' = $1 AND id IN ("+holders(2, len(args), "", "")+") ORDER BY id"+t.share,
 			append([]any{connection}, args...)...)
 		for _, id := range found {
 			known[id] = true
@@ -138,32 +140,4 @@ func (t *tx) UnknownMembers(connection string, ids []member.ID) ([]member.ID, er
 		}
 	}
 	return unknown, nil
-}
-
-// Invitation implements member.Invitations.
-func (t *tx) Invitation(token string) (member.Invitation, error) {
-	i := member.Invitation{Token: token}
-	var expires, accepted, created int64
-	err := t.row("invitation", func(r *sql.Row) error {
-		return r.Scan(&i.Member, &i.Email, &i.Provider, &expires, &accepted, &created)
-	}, "SELECT member, email, provider, expires, accepted, created FROM invitations WHERE token = $1", token)
-	if err != nil {
-		return member.Invitation{}, err
-	}
-	i.Expires, i.Accepted, i.Created = at(expires), at(accepted), at(created)
-	return i, nil
-}
-
-// InsertInvitation implements member.Invitations.
-func (t *tx) InsertInvitation(i member.Invitation) error {
-	_, err := t.exec("insert invitation", `INSERT INTO invitations (token, member, email, provider, expires, accepted, created)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		i.Token, string(i.Member), i.Email, i.Provider, ms(i.Expires), ms(i.Accepted), ms(i.Created))
-	return err
-}
-
-// AcceptInvitations implements member.Invitations.
-func (t *tx) AcceptInvitations(id member.ID) error {
-	_, err := t.exec("accept invitations", "UPDATE invitations SET accepted = $2 WHERE member = $1 AND accepted = 0", string(id), ms(t.now()))
-	return err
 }

@@ -121,6 +121,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"routes", s.compileRoutes},
 		{"streams", s.makeLive},
 		{"cut-off", s.makeCutoff},
+		{"mail", s.makeMail},
 		{"cookie keys", s.makeCookies},
 		{"sessions", s.makeManager},
 		{"identity providers", s.makeProviders},
