@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,52 +18,64 @@ import (
 const logColumns = `id, connection, token, client, method, path, meaning, status, scim_type, detail, tolerated, took,
 	resource, subject, sessions, request, response, request_id, address`
 
-// logBatch bounds the parameters of one statement, which SQLite does at 32,766.
-const logBatch = 500
+const logColumnCount = 19
+
+// logBatch is how many entries one statement holds on PostgreSQL, where each
+// statement is a journey. SQLite gets one at a time: it looks for each numbered
+// parameter among all before it, and prepares a statement in the square of their number.
+const logBatch = 50
 
 // AppendLog implements record.Log.
 func (d *DB) AppendLog(ctx context.Context, entries []record.Entry) error {
+	size := 1
+	if d.engine == enginePostgres {
+		size = logBatch
+	}
 	return d.update(ctx, func(s *sql.Tx) error {
 		t := &tx{ctx: ctx, sql: s, now: d.now}
-		for part := range chunks(entries, logBatch) {
-			if err := t.appendLog(part); err != nil {
-				return err
-			}
+		whole := entries[:len(entries)/size*size]
+		if err := t.appendLog(whole, size); err != nil {
+			return err
+		}
+		if err := t.appendLog(entries[len(whole):], 1); err != nil {
+			return err
 		}
 		return t.appendSaid(entries)
 	})
 }
 
-// chunks yields parts of at most n.
-func chunks[T any](list []T, n int) func(func([]T) bool) {
-	return func(yield func([]T) bool) {
-		for len(list) > 0 {
-			k := min(n, len(list))
-			if !yield(list[:k]) {
-				return
-			}
-			list = list[k:]
-		}
+// appendLog inserts size entries with each call of one prepared statement.
+func (t *tx) appendLog(entries []record.Entry, size int) error {
+	if len(entries) == 0 {
+		return nil
 	}
-}
-
-func (t *tx) appendLog(entries []record.Entry) error {
-	const columns = 19
+	const what = "append scim log"
 	var q strings.Builder
 	q.WriteString("INSERT INTO scim_log (" + logColumns + ") VALUES ")
-	args := make([]any, 0, columns*len(entries))
-	for i, e := range entries {
+	for i := range size {
 		if i > 0 {
 			q.WriteString(", ")
 		}
-		q.WriteString("(" + holders(columns*i+1, columns, "", "") + ")")
-		args = append(args, e.ID, clean(e.Connection), clean(e.Token), clean(e.Client), clean(e.Method), clean(e.Path), clean(e.Meaning),
-			int64(e.Status), clean(e.Type), clean(e.Detail), clean(e.Tolerated), e.Took.Microseconds(), clean(e.Resource), clean(e.Subject),
-			int64(e.Sessions), clean(e.Request), clean(e.Response), clean(e.RequestID), clean(e.Address))
+		q.WriteString("(" + holders(logColumnCount*i+1, logColumnCount, "", "") + ")")
 	}
 	q.WriteString(" ON CONFLICT (id) DO NOTHING")
-	_, err := t.exec("append scim log", q.String(), args...)
-	return err
+	stmt, err := t.sql.PrepareContext(t.ctx, q.String())
+	if err != nil {
+		return wrap(what, err)
+	}
+	defer func() { _ = stmt.Close() }() // it ends with the transaction anyway
+	for part := range slices.Chunk(entries, size) {
+		args := make([]any, 0, logColumnCount*size)
+		for _, e := range part {
+			args = append(args, e.ID, clean(e.Connection), clean(e.Token), clean(e.Client), clean(e.Method), clean(e.Path), clean(e.Meaning),
+				int64(e.Status), clean(e.Type), clean(e.Detail), clean(e.Tolerated), e.Took.Microseconds(), clean(e.Resource), clean(e.Subject),
+				int64(e.Sessions), clean(e.Request), clean(e.Response), clean(e.RequestID), clean(e.Address))
+		}
+		if _, err := stmt.ExecContext(t.ctx, args...); err != nil {
+			return wrap(what, err)
+		}
+	}
+	return nil
 }
 
 // clean makes text storable: PostgreSQL takes no NUL and no invalid UTF-8.
