@@ -44,6 +44,7 @@ type server struct {
 	token   string
 	log     *bytes.Buffer
 	flight  *scim.Recorder
+	vars    map[string]string
 	open    int // sessions that every member has, as the flight recorder counts them
 }
 

@@ -292,20 +292,6 @@ func TestNoOpPatchDoesNotBumpTheVersion(t *testing.T) {
 	}
 }
 
-func TestConcurrentCreatesGiveOne201AndThe409s(t *testing.T) {
-	s := newServer(t)
-	var wg sync.WaitGroup
-	codes := make([]int, 8)
-	for i := range codes {
-		wg.Go(func() { codes[i] = s.do("POST", "/Users", `{"userName":"ana"}`).status })
-	}
-	wg.Wait()
-	slices.Sort(codes)
-	if codes[0] != 201 || codes[1] != 409 || codes[7] != 409 {
-		t.Fatalf("got %v, want one 201 and the rest 409", codes)
-	}
-}
-
 func TestReactivationKeepsTeamsAndAcceptance(t *testing.T) {
 	s := newServer(t)
 	id := s.createUser("ana")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -485,6 +486,31 @@ func (w *writer) write(s *site, stop <-chan struct{}) {
 
 // Fault 17: kill -9 in the middle of SCIM writes leaves the old or the new,
 // whole, and an audit chain that verifies.
+var (
+	killRounds = flag.Int("kill.rounds", 10, "how often the process is killed")
+	killOut    = flag.String("kill.out", "", "write the report there")
+)
+
+// killReport writes what `make kill` found.
+func killReport(t *testing.T, writes, joins int) {
+	t.Helper()
+	t.Logf("%d kills: %d changes of users and %d joins acknowledged, none lost", *killRounds, writes, joins)
+	if *killOut == "" || t.Failed() {
+		return
+	}
+	text := fmt.Sprintf(`# Killed in the middle
+
+What `+"`make kill`"+` found last: the real binary on SQLite, with four clients that provision over SCIM, killed with
+SIGKILL at a moment of chance and started again, %d times. After each start every change that had been answered with success was
+there (%d changes of users, %d members created and added to a group), every other one was there whole or not at all,
+the audit chain was unbroken, and a session from before still held. PostgreSQL and concurrent writers below the HTTP
+layer: `+"`TestGuaranteeNothingHalfAfterKill9`"+` in store/sql.
+`, *killRounds, writes, joins)
+	if err := os.WriteFile(*killOut, []byte(text), 0o644); err != nil { //nolint:gosec // a document
+		t.Fatal(err)
+	}
+}
+
 func TestGuaranteeNothingLostKillDashNine(t *testing.T) {
 	s := install(t)
 	p := s.serve()
@@ -498,7 +524,7 @@ func TestGuaranteeNothingLostKillDashNine(t *testing.T) {
 	anaID := s.create("/Users", userBody(ana.User, "Ana"))
 	v := s.signIn(ana)
 	var joined []string // group members whose PATCH was answered with success
-	for round := range 10 {
+	for round := range *killRounds {
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		for _, w := range writers {
@@ -518,7 +544,7 @@ func TestGuaranteeNothingLostKillDashNine(t *testing.T) {
 				joined = append(joined, made.ID)
 			}
 		})
-		time.Sleep(time.Duration(40+17*round) * time.Millisecond) // where it hits is chance on purpose
+		time.Sleep(time.Duration(40+17*(round%12)) * time.Millisecond) // where it hits is chance on purpose
 		if err := p.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -547,6 +573,7 @@ func TestGuaranteeNothingLostKillDashNine(t *testing.T) {
 	if total < 20 || len(joined) < 5 {
 		t.Fatalf("only %d writes and %d joins were acknowledged: this shows nothing", total, len(joined))
 	}
+	killReport(t, total, len(joined))
 	// A deactivation answered just before the power goes is not forgotten.
 	if status, answer := s.call(s.token, http.MethodPatch, "/Users/"+anaID, activeBody(false)); status/100 != 2 {
 		t.Fatalf("deactivate: %d %s", status, answer)
