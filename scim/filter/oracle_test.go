@@ -1,7 +1,9 @@
 package filter
 
 import (
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	oracle "github.com/scim2/filter-parser/v2"
@@ -63,11 +65,62 @@ func convert(e oracle.Expression) Expr {
 	case *oracle.NotExpression:
 		return &Not{X: convert(e.Expression)}
 	case *oracle.AttributeExpression:
-		c := &Compare{Path: Path{Attr: e.AttributePath.AttributeName}, Op: Op(e.Operator), Value: e.CompareValue}
+		c := &Compare{Path: Path{Attr: e.AttributePath.AttributeName}, Op: Op(strings.ToLower(string(e.Operator))), Value: e.CompareValue}
+		if n, ok := c.Value.(int); ok {
+			c.Value = float64(n)
+		}
 		if e.AttributePath.SubAttribute != nil {
 			c.Path.Sub = *e.AttributePath.SubAttribute
 		}
+		if e.AttributePath.URIPrefix != nil {
+			c.Path.URN = strings.TrimSuffix(*e.AttributePath.URIPrefix, ":")
+		}
 		return c
+	case *oracle.ValuePath:
+		x := convert(e.ValueFilter)
+		if x == nil {
+			return nil
+		}
+		return &Compare{Path: Path{Attr: e.AttributePath.AttributeName, Filter: x}, Op: PR}
 	}
 	return nil
+}
+
+// FuzzDifferential asks scim2/filter-parser about any text: what both accept must
+// be the same tree. Each accepts things that the other does not; what those are is
+// the table in TestAgreesWithFilterParser and the limits of this package.
+func FuzzDifferential(f *testing.F) {
+	for _, s := range []string{
+		`userName eq "bjensen"`, `name.familyName co "O'Malley"`, `title pr and userType eq "Employee"`, `not (a eq 1) or b pr`,
+		`urn:ietf:params:scim:schemas:core:2.0:User:userName sw "J"`, `emails[type eq "work" and value co "@x"]`, `meta.lastModified ge "2011-05-13T04:42:34Z"`,
+		`a eq true and (b eq null or c ne -1.5e3)`, `A EQ "x" AND B PR`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 256 || strings.ContainsAny(s, `\`) { // it keeps backslashes as they are
+			return
+		}
+		ours, err := Parse(s, Strict)
+		if err != nil {
+			return
+		}
+		theirs, err := oracleParse(s)
+		if err != nil {
+			return
+		}
+		if want := convert(theirs); want != nil && !reflect.DeepEqual(strip(ours), want) {
+			t.Errorf("%q: ours %s, theirs %s", s, Format(ours), Format(want))
+		}
+	})
+}
+
+// oracleParse is the other parser, which may panic on what it does not expect.
+func oracleParse(s string) (e oracle.Expression, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return oracle.ParseFilter([]byte(s))
 }
