@@ -18,6 +18,9 @@ import (
 // [NewID]; everything else is ours. He is invited unless the connection activates
 // at once.
 //
+// Who has signed in through the connection's provider already and belongs to no
+// connection is adopted under the name: he keeps his id, role, teams and sessions.
+//
 // Errors: [ErrConflict] when the user name is taken, also by a lookalike (C03);
 // *[InvalidError]; [ErrRole] for the role owner. Tombstones of the person who is
 // thus provisioned again are cleared, nobody else's.
@@ -42,7 +45,16 @@ func (d *Directory) Create(ctx context.Context, by Actor, c Connection, draft Me
 	if err := m.clean(); err != nil {
 		return Member{}, err
 	}
-	err := d.Store.Update(ctx, func(tx Tx) error {
+	var seq int64
+	out := m
+	err := d.Store.Update(ctx, func(tx Tx) (err error) {
+		out, seq = m, 0
+		if old, ok, err := adoptable(tx, c, m.UserName); err != nil {
+			return err
+		} else if ok {
+			out, seq, err = d.takeOver(tx, by, c, old, m)
+			return err
+		}
 		if err := free(tx, m); err != nil {
 			return err
 		}
@@ -62,7 +74,7 @@ func (d *Directory) Create(ctx context.Context, by Actor, c Connection, draft Me
 	if err != nil {
 		return Member{}, err
 	}
-	return m, nil
+	return out, d.barrier(ctx, seq)
 }
 
 // free answers ErrConflict or *InvalidError for a name m may not have. A taken
@@ -374,20 +386,6 @@ func (d *Directory) Delete(ctx context.Context, by Actor, c Connection, id ID, i
 		return err
 	}
 	return missing
-}
-
-// bury writes the tombstones of m.
-func (d *Directory) bury(tx Tx, c Connection, m Member) error {
-	known, err := tx.IdentitiesOf(m.ID)
-	if err != nil {
-		return err
-	}
-	for _, i := range append(known, removedMarks(c.Provider, m.UserName, m.ExternalID)...) {
-		if err := tx.InsertTombstone(Tombstone{Identity: i, Member: m.ID, At: d.now()}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // later keeps Modified from running backwards when the clock does: an IdP that

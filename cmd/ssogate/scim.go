@@ -30,7 +30,7 @@ one can be in place before the old one is revoked.`)
 access token themselves (client credentials, as Microsoft Entra's gallery does)
 instead of holding a bearer token. Revoking one ends its access tokens at once.`)
 	client.AddCommand(newClientCreate(a), newTokenList(a, clientWords), newTokenRevoke(a, clientWords))
-	cmd.AddCommand(token, client, newPause(a), newResume(a), newSCIMStatus(a), newSCIMLog(a), newSCIMDrift(a))
+	cmd.AddCommand(token, client, newPause(a), newResume(a), newSCIMStatus(a), newSCIMLog(a), newSCIMDrift(a), newAdopt(a), newRelease(a))
 	return cmd
 }
 

@@ -139,3 +139,35 @@ func TestTheFlightRecorderIsReadOnTheCommandLine(t *testing.T) {
 		t.Errorf("drift: %d %s", code, out)
 	}
 }
+
+func TestAdoptionOfTheCommandLine(t *testing.T) {
+	s := install(t)
+	s.serve()
+	_, body := s.call(s.token, http.MethodPost, "/Users", `{"userName":"ana@example.com"}`)
+	var made struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal([]byte(body), &made); err != nil || made.ID == "" {
+		t.Fatalf("%v %s", err, body)
+	}
+	if out, code := s.run("scim", "release", "ana@example.com", "--config", s.config); code != 0 || !strings.Contains(out, "no connection") {
+		t.Fatalf("release: %d %s", code, out)
+	}
+	if got, _ := s.call(s.token, http.MethodGet, "/Users/"+made.ID, ""); got != http.StatusNotFound {
+		t.Errorf("released, and still seen: %d", got)
+	}
+	if got, _ := s.call(s.token, http.MethodPost, "/Users", `{"userName":"ana@example.com"}`); got != http.StatusConflict {
+		t.Errorf("C03: a name without an identity at the provider: %d", got)
+	}
+	if out, code := s.run("scim", "adopt", made.ID, "--config", s.config); code != 0 {
+		t.Fatalf("adopt: %d %s", code, out)
+	}
+	if got, _ := s.call(s.token, http.MethodGet, "/Users/"+made.ID, ""); got != http.StatusOK {
+		t.Errorf("adopted: %d", got)
+	}
+	for _, bad := range [][]string{{"adopt", made.ID}, {"release", "nobody"}, {"adopt", "nobody"}} {
+		if out, code := s.run("scim", bad[0], bad[1], "--config", s.config); code != 1 || strings.Contains(out, "goroutine ") {
+			t.Errorf("%v: %d %s", bad, code, out)
+		}
+	}
+}

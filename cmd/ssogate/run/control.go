@@ -74,7 +74,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	nodes := session.NewPublisher(db, nil)
 	dir := &member.Directory{Store: db, Revoker: nodes}
 	return &Control{
-		SCIM:     storedSCIM{db},
+		SCIM:     storedSCIM{db, dir},
 		Log:      storedSCIMLog{db},
 		Sessions: storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:     storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
@@ -86,7 +86,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 func (s *Server) ownControl() *Control {
 	lister := func(context.Context) (*session.Lister, error) { return &s.manager.Lister, nil }
 	return &Control{
-		SCIM:     storedSCIM{s.db},
+		SCIM:     storedSCIM{s.db, s.directory},
 		Log:      storedSCIMLog{s.db},
 		Sessions: storedSessions{dir: s.directory, lister: lister, db: s.db},
 		Keys:     storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},

@@ -23,6 +23,16 @@ type SCIMAdmin interface {
 	Pause(ctx context.Context, p record.Pause) error
 	Resume(ctx context.Context, actor, connection string) error
 	Paused(ctx context.Context, connection string) (record.Pause, error)
+	// Adopt gives a member (id or user name) to a connection, Release takes him out.
+	Adopt(ctx context.Context, h HandOver) (member.Member, error)
+}
+
+// HandOver is a change of the connection that a member belongs to.
+type HandOver struct {
+	Actor      string `json:"actor"`
+	Who        string `json:"who"`        // id or user name
+	Connection string `json:"connection"` // "" releases him
+	Provider   string `json:"provider"`
 }
 
 // TokenKind is what is made or revoked.
@@ -60,6 +70,7 @@ var (
 	askTokenRevoke = endpoint[namedToken, none]{"/scim/tokens/revoke"}
 	askPause       = endpoint[record.Pause, none]{"/scim/pause"}
 	askResume      = endpoint[namedToken, none]{"/scim/resume"}
+	askHandOver    = endpoint[HandOver, member.Member]{"/scim/adopt"}
 	askPaused      = endpoint[string, record.Pause]{"/scim/paused"}
 )
 
@@ -79,10 +90,14 @@ func (c *Control) serveTokens(mux *http.ServeMux) {
 		return none{}, c.SCIM.Resume(ctx, q.Actor, q.Of)
 	})
 	askPaused.serve(mux, c.SCIM.Paused)
+	askHandOver.serve(mux, c.SCIM.Adopt)
 }
 
 // storedSCIM works on the database.
-type storedSCIM struct{ db *sql.DB }
+type storedSCIM struct {
+	db  *sql.DB
+	dir *member.Directory
+}
 
 func (t storedSCIM) Create(ctx context.Context, n NewToken) (string, scim.StoredToken, error) {
 	if n.Kind == OAuthClient {
@@ -129,6 +144,25 @@ func (t storedSCIM) Paused(ctx context.Context, connection string) (record.Pause
 	return t.db.Paused(ctx, connection)
 }
 
+func (t storedSCIM) Adopt(ctx context.Context, h HandOver) (m member.Member, err error) {
+	err = t.db.View(ctx, func(tx member.Tx) error {
+		if m, err = tx.Member(member.ID(h.Who)); errors.Is(err, member.ErrNotFound) {
+			m, err = tx.MemberByUserName(member.FoldUserName(h.Who))
+		}
+		return err
+	})
+	by := member.Actor{Name: h.Actor}
+	switch {
+	case errors.Is(err, member.ErrNotFound):
+		return m, fmt.Errorf("no member has the id or user name %q", h.Who)
+	case err != nil:
+		return m, err
+	case h.Connection == "":
+		return t.dir.Release(ctx, by, m.ID)
+	}
+	return t.dir.Adopt(ctx, by, member.Connection{ID: h.Connection, Provider: h.Provider}, m.ID)
+}
+
 // event is that of a command.
 func event(kind, actor, target string) audit.Event {
 	return audit.Event{Kind: kind, Outcome: audit.Allowed, Actor: actor, Target: target}
@@ -159,6 +193,10 @@ func (t remoteSCIM) Pause(ctx context.Context, p record.Pause) error {
 func (t remoteSCIM) Resume(ctx context.Context, actor, connection string) error {
 	_, err := askResume.ask(ctx, t.client, namedToken{Actor: actor, Of: connection})
 	return err
+}
+
+func (t remoteSCIM) Adopt(ctx context.Context, h HandOver) (member.Member, error) {
+	return askHandOver.ask(ctx, t.client, h)
 }
 
 func (t remoteSCIM) Paused(ctx context.Context, connection string) (record.Pause, error) {
