@@ -69,6 +69,7 @@ type bulkOp struct {
 	refs                          []string // bulkIds that it mentions
 	state                         bulkState
 	id                            member.ID // of what a POST makes
+	promised                      member.ID // the id that others were given before it was there
 	failed                        bool
 	result                        map[string]any
 	usedBy                        []*bulkOp // took id before the resource was there
@@ -119,15 +120,17 @@ func (j *bulkJob) run(op *bulkOp) {
 		return
 	}
 	j.execute(op, ids)
-	if op.failed {
+	// One who was adopted keeps the id he has: then too others hold a wrong one.
+	if op.failed || op.id != op.promised {
 		j.undo(op)
 	}
 }
 
-// undo removes what was made with the id of an operation that then failed.
+// undo removes what was made with an id that came to nothing. Only what this
+// request made: a member who was here before and was adopted stays.
 func (j *bulkJob) undo(failed *bulkOp) {
 	for _, op := range failed.usedBy {
-		if op.state != bulkDone || op.failed || op.method != http.MethodPost {
+		if op.state != bulkDone || op.failed || op.method != http.MethodPost || op.id != op.promised {
 			continue
 		}
 		gone := &bulkOp{method: http.MethodDelete, path: "/Users/" + string(op.id)}
@@ -136,7 +139,7 @@ func (j *bulkJob) undo(failed *bulkOp) {
 			j.errors--
 			continue // it stays, as its own answer says
 		}
-		j.fail(op, &fault{Status: http.StatusConflict, Detail: "bulkId:" + failed.bulkID + " cannot be resolved: its operation failed"})
+		j.fail(op, &fault{Status: http.StatusConflict, Detail: "bulkId:" + failed.bulkID + " cannot be resolved: its operation failed, or its user was here before"})
 		j.undo(op)
 	}
 }

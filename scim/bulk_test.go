@@ -249,3 +249,47 @@ func TestC07BulkAnswers503ForWhatTheDirectoryCannotDo(t *testing.T) {
 		t.Errorf("the repeat: %s", a.raw)
 	}
 }
+
+// TestC07BulkNeverDeletesWhoWasHereBefore: what a failed circle made is deleted
+// again; a member whom it adopted is not.
+func TestC07BulkNeverDeletesWhoWasHereBefore(t *testing.T) {
+	s := newServer(t)
+	s.createUser("taken")
+	old := member.Member{ID: "old", UserName: "old", Role: member.RoleMember, Source: member.SourceSSO, Wish: true, Accepted: true, Epoch: 1, Version: 1}
+	err := s.db.Update(t.Context(), func(tx member.Tx) error {
+		if err := tx.InsertMember(old); err != nil {
+			return err
+		}
+		return tx.InsertIdentity("old", member.Identity{Provider: "okta", Issuer: "iss", Subject: "old"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	boss := func(id string) string {
+		return `,"` + schema.EnterpriseURN + `":{"manager":{"value":"bulkId:` + id + `"}}`
+	}
+	a := s.want(200, "POST", "/Bulk", bulkBody(0, bulkUser("a", "taken", boss("b")), bulkUser("b", "old", boss("a"))))
+	if got := a.statuses(); got != "409 201" {
+		t.Errorf("%s: %s", got, a.raw)
+	}
+	if m := s.stored("old"); m.Connection != "okta" || !m.Admitted() {
+		t.Errorf("the member who was here: %+v", m)
+	}
+}
+
+func TestC07BulkWithAMillionReferencesIsAnsweredAtOnce(t *testing.T) {
+	s := newServer(t)
+	var b strings.Builder
+	for i := range 400_000 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `"bulkId:%d"`, i)
+	}
+	op := `{"method":"PUT","path":"/Users/x","data":{"userName":"a","x":[` + b.String() + `]}}`
+	within(t, 10*time.Second, func() {
+		if a := s.do("POST", "/Bulk", bulkBody(0, op)); a.status != 200 && a.status != 400 {
+			t.Errorf("%d %.200s", a.status, a.raw)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -105,8 +106,10 @@ func readBulkOp(el any, p client.Profile) (*bulkOp, error) {
 	if err := op.check(); err != nil {
 		return nil, err
 	}
-	op.refs = appendRefs(op.refs, op.path)
-	op.refs = mentioned(op.refs, op.data)
+	refs := map[string]bool{}
+	addRef(refs, op.path)
+	mentioned(refs, op.data)
+	op.refs = slices.Sorted(maps.Keys(refs)) // one request always runs in one order
 	return op, nil
 }
 
@@ -117,7 +120,8 @@ func (op *bulkOp) check() error {
 			return badRequest(schema.InvalidValue, "bulkId is required for POST")
 		}
 		if op.makes("Users") {
-			op.id = member.NewID()
+			op.promised = member.NewID()
+			op.id = op.promised
 		}
 	case http.MethodPut, http.MethodPatch, http.MethodDelete:
 	default:
@@ -136,29 +140,27 @@ func (op *bulkOp) check() error {
 
 const bulkPrefix = "bulkId:"
 
-// mentioned lists the bulkIds in a value, each once. Depth is bounded by the
-// body decoder.
-func mentioned(refs []string, v any) []string {
+// mentioned collects the bulkIds in a value. More than a request has operations
+// need not be known: one of them is unknown. Depth is bounded by the body decoder.
+func mentioned(refs map[string]bool, v any) {
 	switch v := v.(type) {
 	case string:
-		return appendRefs(refs, v)
+		addRef(refs, v)
 	case []any:
 		for _, el := range v {
-			refs = mentioned(refs, el)
+			mentioned(refs, el)
 		}
 	case map[string]any:
 		for _, el := range v {
-			refs = mentioned(refs, el)
+			mentioned(refs, el)
 		}
 	}
-	return refs
 }
 
-func appendRefs(refs []string, s string) []string {
-	if _, ref, _, ok := reference(s); ok && !slices.Contains(refs, ref) {
-		refs = append(refs, ref)
+func addRef(refs map[string]bool, s string) {
+	if _, ref, _, ok := reference(s); ok && len(refs) <= maxBulk {
+		refs[ref] = true
 	}
-	return refs
 }
 
 // reference finds a bulkId in a text: alone, as the last part of a path or URI

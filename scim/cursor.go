@@ -99,5 +99,5 @@ func digest(kind string, raw map[string]string) string {
 	if err == nil {
 		text = filter.Format(e) // white space does not make another query
 	}
-	return secret.Sum(kind + "\x00" + text + "\x00" + raw["sortBy"] + "\x00" + raw["sortOrder"]).Short()
+	return secret.Sum(kind + "\x00" + text + "\x00" + raw["sortBy"] + "\x00" + raw["sortOrder"]).String()
 }

@@ -13,7 +13,9 @@ import (
 
 // note makes the entry of a request or bulk operation.
 func (h *Handler) note(c *call, status, sent int, started time.Time) {
-	if h.o.Recorder == nil {
+	if h.o.Recorder == nil || c.conn.ID == "" && !h.strangers.AllowN(started, 1) {
+		// Whoever has no token must not be able to push out, by a flood, what those
+		// who have one did.
 		return
 	}
 	r := redactor{presented: c.presented}

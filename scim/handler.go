@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/internal/clock"
@@ -100,6 +101,9 @@ type Handler struct {
 	limiters *limiters
 	denials  *denials
 	metrics  *metrics
+	// strangers bounds the requests without a valid token that the flight recorder
+	// keeps: 20 at once, then one a second.
+	strangers *rate.Limiter
 }
 
 // New checks the options and makes the handler. Mount it at [Mount], where no
@@ -143,12 +147,13 @@ func New(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		o:        o,
-		base:     u.Scheme + "://" + u.Host + Mount + o.Org + "/scim/v2",
-		registry: schema.NewRegistry(),
-		limiters: newLimiters(o.Rate, o.Burst),
-		denials:  newDenials(o.Audit),
-		metrics:  m,
+		o:         o,
+		base:      u.Scheme + "://" + u.Host + Mount + o.Org + "/scim/v2",
+		registry:  schema.NewRegistry(),
+		limiters:  newLimiters(o.Rate, o.Burst),
+		denials:   newDenials(o.Audit),
+		strangers: rate.NewLimiter(1, 20),
+		metrics:   m,
 	}
 	h.routes = h.table()
 	return h, nil

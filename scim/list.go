@@ -35,12 +35,14 @@ type listing struct {
 func (c *call) users() source[member.Member] {
 	return source[member.Member]{
 		rt: c.h.registry.User, find: c.h.o.Searcher.SearchMembers, trees: c.userTrees, related: "groups",
+		weight: func(m member.Member) int { return 1024 + 4*len(m.Document) },
 	}
 }
 
 func (c *call) groups() source[member.Team] {
 	return source[member.Team]{
 		rt: c.h.registry.Group, find: c.h.o.Searcher.SearchTeams, trees: c.groupTrees, related: "members",
+		weight: func(member.Team) int { return 1024 },
 	}
 }
 
@@ -128,14 +130,32 @@ func (q query) project(trees []map[string]any, total int) listing {
 
 // scan filters and sorts in memory over at most scanLimit resources; past that
 // it answers tooMany (RFC 7644 section 3.12) rather than let one request read a
-// million members.
+// million members. Without an order only the page itself is kept.
 func scan[T any](c *call, s source[T], q query) (listing, error) {
-	matched, err := collect(c, s, q)
+	if q.sort.By.Attr != "" {
+		all, err := collect(c, s, q)
+		if err != nil {
+			return listing{}, err
+		}
+		sortTrees(s.rt, all, q.sort)
+		return cut(all, q), nil
+	}
+	var trees []map[string]any
+	total := 0
+	err := each(c, s, q, func(tree map[string]any, _ int) error {
+		if total++; total >= q.start && len(trees) < q.count {
+			trees = append(trees, tree)
+		}
+		return nil
+	})
 	if err != nil {
 		return listing{}, err
 	}
-	sortTrees(s.rt, matched, q.sort)
-	return cut(matched, q), nil
+	l := q.project(trees, total)
+	if end := q.start + len(trees); end <= total && q.count > 0 {
+		l.next.Start = end
+	}
+	return l, nil
 }
 
 // cut is the page of a list that is held whole.
@@ -159,31 +179,54 @@ type match struct {
 	key  any // what it is sorted by
 }
 
-// collect reads every resource that the filter holds for, in the order of
-// creation.
+// heldMost bounds what an order in memory holds at once.
+const heldMost = 128 << 20
+
+// collect reads every resource that the filter holds for, in the order of creation.
 func collect[T any](c *call, s source[T], q query) (all []match, err error) {
+	held := 0
+	err = each(c, s, q, func(tree map[string]any, weight int) error {
+		if held += weight; held > heldMost {
+			return badRequest(schema.TooMany, "this order would have to hold more than 128 MiB of resources")
+		}
+		all = append(all, match{tree: tree})
+		return nil
+	})
+	return all, err
+}
+
+// each calls fn with every resource that the filter holds for, in the order of
+// creation, and what it weighs.
+func each[T any](c *call, s source[T], q query, fn func(tree map[string]any, weight int) error) error {
 	related := q.mentions(s.related) || q.show.Wants(s.related)
 	for after := ""; ; {
 		found, err := s.find(c.ctx, Query{Connection: c.conn.ID, After: after, Count: scanPage})
 		switch {
 		case err != nil:
-			return nil, err
+			return err
 		case found.Total > scanLimit:
-			return nil, badRequest(schema.TooMany, "this filter or order would have to look at more than 10000 resources")
+			return badRequest(schema.TooMany, "this filter or order would have to look at more than 10000 resources")
 		case c.ctx.Err() != nil:
-			return nil, context.Cause(c.ctx)
+			return context.Cause(c.ctx)
 		}
 		trees, err := s.trees(found.Items, related)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, tree := range trees {
-			if q.filter == nil || s.rt.Match(tree, q.filter) {
-				all = append(all, match{tree: tree})
+		for i, tree := range trees {
+			if q.filter != nil && !s.rt.Match(tree, q.filter) {
+				continue
+			}
+			weight := s.weight(found.Items[i])
+			if list, ok := tree[s.related].([]any); ok {
+				weight += 512 * len(list)
+			}
+			if err := fn(tree, weight); err != nil {
+				return err
 			}
 		}
 		if after = found.Next; after == "" {
-			return all, nil
+			return nil
 		}
 	}
 }

@@ -226,4 +226,5 @@ type source[T any] struct {
 	// a user, members of a group) is wanted.
 	trees   func(list []T, related bool) ([]map[string]any, error)
 	related string
+	weight  func(T) int // bytes that one takes in memory, roughly
 }

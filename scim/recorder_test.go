@@ -278,3 +278,20 @@ func FuzzRedactedBodies(f *testing.F) {
 func suspend(m *member.Member) { m.Suspended = true }
 
 func rename(m *member.Member) { m.DisplayName = "Cleo C." }
+
+// TestStrangersCannotFloodTheFlightRecorder: whoever has no token leaves a trace, and
+// no more than that.
+func TestStrangersCannotFloodTheFlightRecorder(t *testing.T) {
+	s := newServer(t)
+	for range 300 {
+		s.do("GET", "/Users", "", "Authorization", "Bearer nonsense")
+	}
+	s.createUser("ana")
+	n := len(s.logged(record.LogFilter{}))
+	if n < 20 || n > 60 {
+		t.Errorf("%d entries of 300 refused requests and one that was not", n)
+	}
+	if len(s.logged(record.LogFilter{Who: "ana"})) != 1 {
+		t.Error("the one that was not is missing")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/scim/client"
@@ -101,6 +102,11 @@ func (h *Handler) sendStream(w http.ResponseWriter, c *call, rep reply) (sent in
 	h.headers(w)
 	w.Header().Set("Content-Type", client.Accept(c.r.Header.Values("Accept")))
 	w.WriteHeader(rep.status)
+	// A client that does not read must not hold the request for ever. The
+	// connection is used again, by requests without such a limit.
+	conn := http.NewResponseController(w)
+	_ = conn.SetWriteDeadline(time.Now().Add(2 * HandlingTime)) // not every writer has one (tests)
+	defer func() { _ = conn.SetWriteDeadline(time.Time{}) }()
 	if err := rep.stream(out); err != nil {
 		h.logFault(c, &fault{Status: rep.status, Err: fmt.Errorf("scim: answer broken off after %d bytes: %w", out.n, err)})
 		panic(http.ErrAbortHandler)
