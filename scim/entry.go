@@ -79,6 +79,7 @@ func (c *call) said(e record.Entry) *record.Said {
 // sentence is a text that quotes what a client sent, with a secret in it taken
 // out. A filter on a secret makes the whole sentence one.
 func (r redactor) sentence(s string) string {
+	s = shorten(s)
 	for _, w := range []string{"password", "secret"} {
 		if i := strings.Index(strings.ToLower(s), w+" "); i >= 0 && strings.ContainsAny(s[i:], `"`) {
 			s = s[:i+len(w)] + " " + redacted

@@ -266,7 +266,7 @@ func (c *call) listDeed() string {
 	if c.did.kind == "" {
 		what = "everything"
 	}
-	f := c.params["filter"]
+	f := shorten(c.params["filter"])
 	if f == "" {
 		if c.fault != nil {
 			return "list " + what

@@ -44,6 +44,7 @@ type redactor struct{ presented string }
 
 // text is a value with what is secret by its form taken out, and cut.
 func (r redactor) text(s string) string {
+	s = shorten(s)
 	if len(r.presented) >= 8 {
 		s = strings.ReplaceAll(s, r.presented, redacted)
 	}
@@ -54,8 +55,21 @@ func (r redactor) text(s string) string {
 	return s
 }
 
+// shorten leaves what text keeps at the most, so that a filter of a megabyte is
+// not looked through for nothing. It ends between two words: half a token at the
+// end would not be recognised.
+func shorten(s string) string {
+	const most = 2 * maxText
+	if len(s) <= most {
+		return s
+	}
+	cut := strings.LastIndexAny(s[:most], " \t\r\n\"',;()[]{}<>&")
+	return s[:max(cut, 0)] + "…"
+}
+
 // expression is a filter or path: one that compares a secret is not kept at all.
 func (r redactor) expression(s string) string {
+	s = shorten(s)
 	if secretName(s) {
 		return redacted
 	}
