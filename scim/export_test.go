@@ -10,3 +10,10 @@ func Redacted(body, presented string) string {
 	}
 	return redactor{presented: presented}.body(v, len(body))
 }
+
+// SetStreamPage changes how many members of a group are read at a time, and answers
+// how many it was.
+func SetStreamPage(n int) (before int) {
+	before, streamPage = streamPage, n
+	return before
+}

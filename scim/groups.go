@@ -209,8 +209,8 @@ func (c *call) groupReply(status int, t member.Team, p schema.Projection) (reply
 	return rep, nil
 }
 
-// streamPage is how many members are read and written at a time.
-const streamPage = 5000
+// streamPage is how many members are read and written at a time. Tests lower it.
+var streamPage = 5000
 
 // stream writes a group member by member, so that one of any size takes no more
 // memory than a small one. A membership that changes meanwhile may or may not be

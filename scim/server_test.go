@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,8 +91,35 @@ func (r *recorder) Record(_ context.Context, e audit.Event) error {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	return newServerOn(t, "sqlite:"+filepath.Join(t.TempDir(), "scim.db"))
+	empty, err := emptyDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "scim.db")
+	if err := os.WriteFile(path, empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return newServerOn(t, "sqlite:"+path)
 }
+
+// emptyDatabase is a SQLite file with every migration applied: to apply them for
+// each of the hundreds of servers here would take longer than the tests themselves.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "scim-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "empty.db")
+	db, err := sql.Open(context.Background(), "sqlite:"+path)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil { // writes everything into the one file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 func newServerOn(t *testing.T, url string) *server {
 	t.Helper()
