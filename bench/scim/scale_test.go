@@ -30,11 +30,11 @@ import (
 )
 
 var (
-	members  = flag.Int("scim.members", 3000, "members of the organisation")
-	inGroup  = flag.Int("scim.group", 1200, "members of the large group")
-	inPatch  = flag.Int("scim.patch", 300, "members of the large PATCH")
-	syncUser = flag.Int("scim.sync", 300, "users of the initial sync")
-	samples  = flag.Int("scim.samples", 20, "requests of each kind")
+	members  = flag.Int("scim.members", 600, "members of the organisation")
+	inGroup  = flag.Int("scim.group", 200, "members of the large group")
+	inPatch  = flag.Int("scim.patch", 60, "members of the large PATCH")
+	syncUser = flag.Int("scim.sync", 60, "users of the initial sync")
+	samples  = flag.Int("scim.samples", 4, "requests of each kind")
 	out      = flag.String("scim.out", "", "where to write the report; empty = only the test log")
 )
 

@@ -43,7 +43,7 @@ type Sender interface {
 
 // Times of the worker.
 const (
-	pollEvery = 2 * time.Second
+	pollEvery = 500 * time.Millisecond
 	lease     = 5 * time.Minute // longer than a delivery can take
 	giveUp    = 72 * time.Hour  // from when the letter was written
 	firstWait = time.Minute     // doubled with each try

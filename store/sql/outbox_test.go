@@ -132,9 +132,9 @@ func TestLettersAreTriedAgainUntilTheyAreGivenUp(t *testing.T) {
 			return nil
 		}}
 		w := worker(t, d, p, func() time.Time { return now }, 1000)
-		for range 24 * 60 * 5 { // five days, by the minute
+		for range 24 * 2 * 5 { // five days, by half an hour
 			w.Once(t.Context())
-			now = now.Add(time.Minute)
+			now = now.Add(30 * time.Minute)
 		}
 		if got := states(t, d, 3); got != "queued 0 sent 1 failed 2 dropped 0" {
 			t.Error(got)
@@ -206,6 +206,33 @@ func TestLettersNobodyNeedsAreDropped(t *testing.T) {
 		worker(t, d, p, func() time.Time { return day }, 60).Once(t.Context())
 		if got := states(t, d, 5); got != "queued 0 sent 1 failed 0 dropped 4" || len(p.sent) != 1 {
 			t.Errorf("%s, sent %v", got, p.sent)
+		}
+	})
+}
+
+// "keys rotate --seal" promises that nothing needs the old key any more.
+func TestWaitingLettersAreSealedAnew(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		guest(t, d, 2)
+		if err := d.MailSent(t.Context(), "none", "none", day); !errors.Is(err, member.ErrNotFound) {
+			t.Fatal(err)
+		}
+		rows, err := d.ClaimMail(t.Context(), "c", day, time.Minute, 1, 1)
+		if err != nil || len(rows) != 1 {
+			t.Fatal(rows, err)
+		}
+		if err := d.MailSent(t.Context(), rows[0].ID, "c", day); err != nil {
+			t.Fatal(err)
+		}
+		var found []Sealed
+		if err := d.EachSealed(t.Context(), func(s Sealed) error { found = append(found, s); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if len(found) != 1 || found[0].Table != "outbox" || found[0].Context != mail.SealContext(found[0].ID) || found[0].ID == rows[0].ID {
+			t.Fatalf("%+v: the one that waits, and not the one that is sent", found)
+		}
+		if done, err := d.Reseal(t.Context(), found[0], []byte("anew")); !done || err != nil {
+			t.Errorf("%v, %v", done, err)
 		}
 	})
 }

@@ -67,8 +67,10 @@ func (p *pager[T]) sort(by filter.Path) error {
 		// The column holds the address for work; RFC 7644 section 3.4.2.3 wants
 		// the primary one. They need not be the same.
 		return filter.ErrUnsupported
-	case a.kind == boolean || a.kind == instant:
+	case a.kind == boolean:
 		p.order = []string{a.column}
+	case a.kind == instant:
+		p.order, p.indexed = []string{a.column}, true
 	case a.byBytes: // required: never empty
 		p.order, p.indexed = []string{a.column + p.r.bytes}, true
 	default: // what is missing comes last
