@@ -33,6 +33,7 @@ type change struct {
 	done chan struct{} // closed when err or panicked is set
 	lead chan struct{} // it is this one's turn to work
 	err  error
+	ran  bool // fn was called: what became of it is what became of the commit
 	// panicked is what fn panicked with, for its own goroutine to go on with.
 	panicked any
 }
@@ -117,8 +118,9 @@ func (d *DB) leadCommit() {
 	err := d.commitTogether(next)
 	for _, j := range batch {
 		// What a change answered may rest on one before it that is now gone with
-		// the rest ("the name is taken"): a lost commit is everybody's answer.
-		if err != nil && j.ctx.Err() == nil {
+		// the rest ("the name is taken"): a lost commit is everybody's answer, also
+		// that of one whose client has hung up since. One that was never run keeps its own.
+		if err != nil && (j.ran || j.err == nil) {
 			j.err = err
 		}
 		close(j.done)
@@ -151,6 +153,7 @@ func (d *DB) commitTogether(next func() *change) error {
 			j.err = err
 			continue
 		}
+		j.ran = true
 		ok, err := j.run(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errBatch, err)

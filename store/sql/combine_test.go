@@ -142,11 +142,7 @@ func TestALostSharedCommitIsEverybodysError(t *testing.T) {
 	d := open(t, engines["SQLite"](t))
 	errs := held(t, d,
 		insert("a"),
-		func(mt member.Tx) error {
-			x := mt.(*tx) //nolint:forcetypeassert // of this package
-			_, err := x.sql.ExecContext(x.ctx, "ROLLBACK")
-			return errors.Join(err, errOne)
-		},
+		giveUpAll,
 		insert("b"),
 	)
 	if !errors.Is(errs[0], errBatch) || !errors.Is(errs[1], errBatch) {
@@ -161,4 +157,52 @@ func TestALostSharedCommitIsEverybodysError(t *testing.T) {
 	if err := d.Update(t.Context(), insert("after")); err != nil {
 		t.Errorf("the next change: %v", err)
 	}
+}
+
+// A client that hangs up while its change is worked on must not turn a lost commit
+// into a success: what it is told is what is there (G7).
+func TestALostSharedCommitIsNoSuccessForWhoHungUp(t *testing.T) {
+	t.Parallel()
+	d := open(t, engines["SQLite"](t))
+	tx, err := d.writes.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	working, hangUp := context.WithCancel(t.Context())
+	var first, second error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		first = d.Update(working, func(tx member.Tx) error {
+			hangUp()
+			return insert("worked")(tx)
+		})
+	})
+	until(t, "the first leads", func() bool {
+		d.combine.mu.Lock()
+		defer d.combine.mu.Unlock()
+		return d.combine.busy && len(d.combine.queue) == 0
+	})
+	wg.Go(func() { second = d.Update(t.Context(), giveUpAll) })
+	until(t, "the second waits", func() bool {
+		d.combine.mu.Lock()
+		defer d.combine.mu.Unlock()
+		return len(d.combine.queue) == 1
+	})
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if exists(t, d, "worked") {
+		t.Fatal("the commit was not lost: this shows nothing")
+	}
+	if first == nil || second == nil {
+		t.Errorf("told %v and %v of a commit that was lost", first, second)
+	}
+}
+
+// giveUpAll makes SQLite give the whole transaction up, as a full disk does.
+func giveUpAll(mt member.Tx) error {
+	x := mt.(*tx) //nolint:forcetypeassert // of this package
+	_, err := x.sql.ExecContext(x.ctx, "ROLLBACK")
+	return errors.Join(err, errOne)
 }
