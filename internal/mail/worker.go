@@ -49,6 +49,9 @@ const (
 	firstWait = time.Minute     // doubled with each try
 	longest   = time.Hour
 	atOnce    = 10 // rows of one claim
+	// stopGrace is how long the letter under way may take when the process stops;
+	// the whole stop has less than 30 s.
+	stopGrace = 3 * time.Second
 )
 
 // WorkerOptions are what a worker works with. All are required except Rate, Now
@@ -97,7 +100,8 @@ func NewWorker(o WorkerOptions) (*Worker, error) {
 	return w, nil
 }
 
-// Run works until ctx ends; the letter under way is finished first.
+// Run works until ctx ends. The letter under way then has a few seconds; what is
+// cut off, or was not begun, is sent later by whoever comes next.
 func (w *Worker) Run(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -123,23 +127,31 @@ func (w *Worker) Once(ctx context.Context) int {
 		}
 		return 0
 	}
-	// What was claimed is finished even when the process is about to stop: each
-	// delivery has an end of its own.
-	ctx = context.WithoutCancel(ctx)
+	notes := context.WithoutCancel(ctx)
+	work, cancel := context.WithCancel(notes)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
 	for _, row := range rows {
-		w.deliver(ctx, claim, row)
+		if ctx.Err() != nil {
+			if err := w.Outbox.MailLater(notes, row.ID, claim, w.Now(), "this node was stopped"); err != nil {
+				w.Log.WarnContext(notes, "a letter waits for the end of its lease", "letter", row.ID, "err", err)
+			}
+			continue
+		}
+		w.deliver(work, notes, claim, row)
 	}
-	if n, err := w.Outbox.QueuedMail(ctx); err == nil {
+	if n, err := w.Outbox.QueuedMail(notes); err == nil {
 		w.queued.Set(float64(n))
 	}
 	return len(rows)
 }
 
-func (w *Worker) deliver(ctx context.Context, claim string, row Row) {
+// deliver sends one letter, for as long as work lasts, and notes what became of it.
+func (w *Worker) deliver(work, ctx context.Context, claim string, row Row) {
 	var permanent *PermanentError
 	l, err := w.Open(row)
 	if err == nil {
-		err = w.Sender.Send(ctx, l)
+		err = w.Sender.Send(work, l)
 	} else {
 		err = &PermanentError{err}
 	}

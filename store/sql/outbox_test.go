@@ -236,3 +236,49 @@ func TestWaitingLettersAreSealedAnew(t *testing.T) {
 		}
 	})
 }
+
+// hanging is a server that never answers: only the end of the delivery does.
+type hanging struct{ begun chan struct{} }
+
+func (h hanging) Send(ctx context.Context, _ mail.Letter) error {
+	h.begun <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A stop does not wait for a mail server that hangs, and loses no letter.
+func TestAStopDoesNotWaitForAHangingServer(t *testing.T) {
+	d := open(t, engines["SQLite"](t))
+	guest(t, d, 4)
+	h := hanging{make(chan struct{}, 10)}
+	w, err := mail.NewWorker(mail.WorkerOptions{
+		Outbox: d, Sender: h, Open: func(r mail.Row) (mail.Letter, error) { return mail.Letter{ID: string(r.Sealed)}, nil },
+		Rate: 100, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return day.Add(time.Hour) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		w.Once(ctx)
+		close(done)
+	}()
+	<-h.begun
+	stop()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("still waiting for a server that never answers")
+	}
+	if got := states(t, d, 4); got != "queued 4 sent 0 failed 0 dropped 0" {
+		t.Error(got)
+	}
+	if len(h.begun) != 0 {
+		t.Error("another letter was begun after the stop")
+	}
+	rows, err := d.ClaimMail(t.Context(), "next", day.Add(2*time.Hour), time.Minute, 100, 10)
+	if err != nil || len(rows) != 4 {
+		t.Errorf("the next node finds %d letters, %v", len(rows), err)
+	}
+}
