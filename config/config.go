@@ -98,14 +98,27 @@ type Node struct {
 type Provider struct {
 	ID       string `key:"id"`       // slug in URLs
 	Name     string `key:"name"`     // shown on the sign-in page
-	Protocol string `key:"protocol"` // "saml" or "oidc"
+	Preset   string `key:"preset"`   // okta, entra, auth0, onelogin, google, github: that product's names and habits
+	Protocol string `key:"protocol"` // "saml", "oidc" or "github"; a preset implies it
 	Join     string `key:"join"`     // "idp", "scim" or "invitation"
+	// Groups is what groups in assertions do: "" nothing, "teams" they are the member's
+	// teams. Without a SCIM connection only: that one says who is in which team.
+	Groups string `key:"groups"`
+	// Domains are e-mail domains whose people are led straight to this provider.
+	Domains []string `key:"domains"`
 
 	MetadataURL       string   `key:"metadata_url"`
 	MetadataFile      string   `key:"metadata_file"`
 	EntityID          string   `key:"entity_id"`
 	SSOURL            string   `key:"sso_url"`
 	CertificateFiles  []string `key:"certificate_files"`
+	SLOURL            string   `key:"slo_url"`     // with entity_id; metadata names it itself
+	AutoAccept        bool     `key:"auto_accept"` // new certificates and endpoints in metadata_url need no approval
+	Binding           string   `key:"binding"`     // of AuthnRequests: "redirect" (default) or "post"
+	UnsignedRequests  bool     `key:"unsigned_requests"`
+	ForceAuthn        bool     `key:"force_authn"`    // ask for credentials at every sign-in
+	NameIDFormat      string   `key:"name_id_format"` // asked for; empty asks for none
+	AuthnContext      []string `key:"authn_context"`  // asked for and then required of the answer
 	InsecureAllowSHA1 bool     `key:"insecure_allow_sha1"`
 
 	Issuer           string   `key:"issuer"`
@@ -114,20 +127,32 @@ type Provider struct {
 	ClientSecretFile string   `key:"client_secret_file"`
 	Scopes           []string `key:"scopes"`
 	UnverifiedEmail  string   `key:"unverified_email"` // "refuse" (default) the sign-in, or "drop" the address
-	// RefreshEvery asks the provider again this often whether somebody may still be
+	// Recheck asks the provider again this often whether somebody may still be
 	// signed in; 0 (default) never does.
-	RefreshEvery time.Duration `key:"refresh_every"`
+	Recheck       time.Duration `key:"recheck"`
+	HostedDomains []string      `key:"hosted_domains"` // Google Workspace: hd claim, any of them
+	// DirectoryKeyFile is a Google service account (JSON) that reads groups in the name
+	// of DirectoryAdmin.
+	DirectoryKeyFile string `key:"directory_key_file"`
+	DirectoryAdmin   string `key:"directory_admin"`
+
+	BaseURL       string   `key:"base_url"`      // GitHub Enterprise Server; default https://github.com
+	Organizations []string `key:"organizations"` // GitHub: active membership of any of them is needed
+	Teams         []string `key:"teams"`         // GitHub: org/team slugs, any of which may sign in
 
 	Attributes Attributes `key:"attributes"`
 }
 
 // Attributes name the IdP's attributes or claims, in order of preference.
 type Attributes struct {
+	// Subject is the stable identifier; empty means NameID (SAML) or sub (OpenID).
+	Subject     []string `key:"subject"`
 	UserName    []string `key:"user_name"`
 	Email       []string `key:"email"`
 	DisplayName []string `key:"display_name"`
 	GivenName   []string `key:"given_name"`
 	FamilyName  []string `key:"family_name"`
+	Groups      []string `key:"groups"`
 }
 
 // SCIM declares connections, each under a SAML provider declared above.

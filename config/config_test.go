@@ -56,11 +56,11 @@ func TestBenignConfigIsAccepted(t *testing.T) {
 	}
 }
 
-func TestRefreshEveryIsAccepted(t *testing.T) {
+func TestRecheckIsAccepted(t *testing.T) {
 	for _, every := range []time.Duration{time.Minute, 15 * time.Minute, 24 * time.Hour} {
 		c := benign()
 		c.Session.Absolute = 48 * time.Hour
-		c.Providers[1].RefreshEvery = every
+		c.Providers[1].Recheck = every
 		if fs := c.Validate(); len(fs) > 0 {
 			t.Errorf("%s: %v", every, fs)
 		}
@@ -213,13 +213,13 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"oidc without secret", "providers[1].client_secret", "a confidential client", func(c *Config) { c.Providers[1].ClientSecret = "" }},
 		{"oidc with example secret", "providers[1].client_secret", "everybody has it", func(c *Config) { c.Providers[1].ClientSecret = "your-client-secret-here" }},
 		{"unverified e-mail", "providers[1].unverified_email", "an unknown word must not mean trust", func(c *Config) { c.Providers[1].UnverifiedEmail = "trust" }},
-		{"refresh for saml", "providers[0].refresh_every", "a key without effect", func(c *Config) { c.Providers[0].RefreshEvery = time.Hour }},
-		{"refresh too often", "providers[1].refresh_every", "it would be a flood", func(c *Config) { c.Providers[1].RefreshEvery = time.Second }},
-		{"refresh negative", "providers[1].refresh_every", "it would be always due", func(c *Config) { c.Providers[1].RefreshEvery = -time.Minute }},
-		{"refresh too seldom", "providers[1].refresh_every", "a person removed would stay for days", func(c *Config) {
-			c.Providers[1].RefreshEvery, c.Session.Absolute = 25*time.Hour, 48*time.Hour
+		{"refresh for saml", "providers[0].recheck", "a key without effect", func(c *Config) { c.Providers[0].Recheck = time.Hour }},
+		{"refresh too often", "providers[1].recheck", "it would be a flood", func(c *Config) { c.Providers[1].Recheck = time.Second }},
+		{"refresh negative", "providers[1].recheck", "it would be always due", func(c *Config) { c.Providers[1].Recheck = -time.Minute }},
+		{"refresh too seldom", "providers[1].recheck", "a person removed would stay for days", func(c *Config) {
+			c.Providers[1].Recheck, c.Session.Absolute = 25*time.Hour, 48*time.Hour
 		}},
-		{"refresh after the end", "providers[1].refresh_every", "nobody would ever be asked about", func(c *Config) { c.Providers[1].RefreshEvery = c.Session.Absolute }},
+		{"refresh after the end", "providers[1].recheck", "nobody would ever be asked about", func(c *Config) { c.Providers[1].Recheck = c.Session.Absolute }},
 		{"oidc without openid", "providers[1].scopes", "no id_token", func(c *Config) { c.Providers[1].Scopes = []string{"email"} }},
 		{"rate", "scim.rate", "nothing would ever pass", func(c *Config) { c.SCIM.Rate = -1 }},
 		{"burst", "scim.burst", "nothing would ever pass", func(c *Config) { c.SCIM.Burst = -1 }},

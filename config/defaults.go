@@ -11,8 +11,24 @@ const (
 	RequireSSOOff     = "off"     //
 	RequireSSOConsole = "console" // an owner decides in the console
 
-	ProtocolSAML = "saml"
-	ProtocolOIDC = "oidc"
+	ProtocolSAML   = "saml"
+	ProtocolOIDC   = "oidc"
+	ProtocolGitHub = "github"
+
+	PresetOkta     = "okta"
+	PresetEntra    = "entra"
+	PresetAuth0    = "auth0"
+	PresetOneLogin = "onelogin"
+	PresetGoogle   = "google"
+	PresetGitHub   = "github"
+
+	GroupsTeams = "teams"
+
+	BindingRedirect = "redirect"
+	BindingPost     = "post"
+
+	googleIssuer = "https://accounts.google.com"
+	gitHubURL    = "https://github.com"
 
 	JoinIDP        = "idp"
 	JoinSCIM       = "scim"
@@ -101,7 +117,16 @@ func (c *Config) derive() {
 	for i := range c.Providers {
 		p := &c.Providers[i]
 		or(&p.Name, p.ID)
+		or(&p.Protocol, presetProtocol(p.Preset))
 		or(&p.Join, c.defaultJoin(p))
+		switch {
+		case p.Protocol == ProtocolSAML:
+			or(&p.Binding, BindingRedirect)
+		case p.Preset == PresetGoogle:
+			or(&p.Issuer, googleIssuer)
+		case p.Protocol == ProtocolGitHub:
+			or(&p.BaseURL, gitHubURL)
+		}
 		if p.Protocol == ProtocolOIDC && len(p.Scopes) == 0 {
 			p.Scopes = []string{"openid", "profile", "email"}
 		}
@@ -127,10 +152,29 @@ func (c *Config) defaultJoin(p *Provider) string {
 	if slices.ContainsFunc(c.SCIM.Connections, func(s SCIMConnection) bool { return s.Provider == p.ID }) {
 		return JoinSCIM
 	}
-	if p.Protocol == ProtocolSAML {
+	if p.Protocol == ProtocolSAML || p.oneOrganization() {
 		return JoinIDP
 	}
 	return JoinInvitation
+}
+
+// oneOrganization reports a provider for everybody that is held to the people of
+// named organisations (Google's hosted domains, GitHub's organisations and teams).
+func (p *Provider) oneOrganization() bool {
+	return len(p.HostedDomains) > 0 || len(p.Organizations) > 0 || len(p.Teams) > 0
+}
+
+// presetProtocol is how a product speaks, "" without a preset.
+func presetProtocol(preset string) string {
+	switch preset {
+	case PresetOkta, PresetEntra, PresetAuth0, PresetOneLogin:
+		return ProtocolSAML
+	case PresetGoogle:
+		return ProtocolOIDC
+	case PresetGitHub:
+		return ProtocolGitHub
+	}
+	return ""
 }
 
 func or[T comparable](p *T, value T) {

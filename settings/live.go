@@ -12,19 +12,52 @@ type Protocol string
 
 // Protocols.
 const (
-	SAML Protocol = "saml"
-	OIDC Protocol = "oidc"
+	SAML   Protocol = "saml"
+	OIDC   Protocol = "oidc"
+	GitHub Protocol = "github" // OAuth 2.0 and GitHub's own API
+)
+
+// Preset is a product whose names and habits are known. The zero value is any other.
+type Preset string
+
+// Presets.
+const (
+	Okta      Preset = "okta"
+	Entra     Preset = "entra"
+	Auth0     Preset = "auth0"
+	OneLogin  Preset = "onelogin"
+	Google    Preset = "google"
+	GitHubApp Preset = "github"
+)
+
+// GroupsUse is what groups in an assertion do. The zero value: nothing.
+type GroupsUse string
+
+// GroupsTeams makes them the member's teams.
+const GroupsTeams GroupsUse = "teams"
+
+// Binding is how an AuthnRequest travels.
+type Binding string
+
+// Bindings. The zero value is redirect.
+const (
+	RedirectBinding Binding = "redirect"
+	PostBinding     Binding = "post"
 )
 
 // Provider is one identity provider, as decided.
 type Provider struct {
 	ID       string // slug in URLs; fixed at first save
 	Name     string
+	Preset   Preset
 	Protocol Protocol
 	Join     member.Join
+	Groups   GroupsUse
+	Domains  []string // of e-mail addresses whose people are led here
 	Active   bool
 	SAML     SAMLProvider
-	OIDC     OIDCProvider
+	OIDC     OIDCProvider // also what GitHub shares with it: client, recheck
+	GitHub   GitHubProvider
 	// Attributes maps what we store to the IdP's attribute or claim names, in order of preference.
 	Attributes Attributes
 }
@@ -36,7 +69,15 @@ type SAMLProvider struct {
 	MetadataXML  []byte
 	EntityID     string
 	SSOURL       string
+	SLOURL       string
 	Certificates []string // PEM
+	// AutoAccept uses new certificates and endpoints of MetadataURL without approval.
+	AutoAccept       bool
+	Binding          Binding
+	UnsignedRequests bool
+	ForceAuthn       bool
+	NameIDFormat     string   // asked for; "" asks for none
+	AuthnContext     []string // asked for, and then required of the answer
 	// InsecureAllowSHA1 accepts RSA-SHA1 signatures. Safe only while an old IdP
 	// is being replaced: SHA-1 collisions are practical.
 	InsecureAllowSHA1 bool
@@ -51,9 +92,21 @@ type OIDCProvider struct {
 	// UnverifiedEmail is what to do with an address that the provider does not
 	// vouch for (email_verified is not true).
 	UnverifiedEmail UnverifiedEmail
-	// RefreshEvery is how often the provider is asked whether somebody may still be
+	// Recheck is how often the provider is asked whether somebody may still be
 	// signed in. 0 never asks: his session then lasts until its own end.
-	RefreshEvery time.Duration
+	Recheck       time.Duration
+	HostedDomains []string // of Google Workspace, any of them; compared with the hd claim
+	// DirectoryKey is a Google service account (JSON) that looks up groups in the name
+	// of DirectoryAdmin; nil looks up none. A secret.
+	DirectoryKey   []byte
+	DirectoryAdmin string
+}
+
+// GitHubProvider is what only GitHub has; client and recheck are in [OIDCProvider].
+type GitHubProvider struct {
+	BaseURL       string   // https://github.com or a GitHub Enterprise Server
+	Organizations []string // active membership of any of these or of Teams is needed
+	Teams         []string // org/team slugs
 }
 
 // UnverifiedEmail is a policy. The zero value refuses the sign-in.
@@ -73,6 +126,8 @@ const (
 // Attributes names where profile values come from. Empty lists use the
 // protocol's usual names.
 type Attributes struct {
+	// Subject is the stable identifier; empty means NameID (SAML) or sub (OpenID).
+	Subject                                                     []string
 	UserName, Email, DisplayName, GivenName, FamilyName, Groups []string
 }
 

@@ -24,7 +24,7 @@ const refreshEvery = 15 * time.Minute
 func refreshing(more ...func(*config.Config)) func(*run.DemoOptions) {
 	return func(o *run.DemoOptions) {
 		o.Adjust = func(c *config.Config) {
-			c.Providers[1].RefreshEvery = refreshEvery
+			c.Providers[1].Recheck = refreshEvery
 			for _, f := range more {
 				f(c)
 			}

@@ -126,7 +126,7 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 		return sso.Assertion{}, err
 	}
 	out, err := a.p.assertion(c, l)
-	if err == nil && a.p.cfg.OIDC.RefreshEvery > 0 {
+	if err == nil && a.p.cfg.OIDC.Recheck > 0 {
 		out.RefreshToken = t.refresh // otherwise nobody needs it: what is not kept cannot leak
 	}
 	return out, err

@@ -31,7 +31,7 @@ const maxRefreshToken = 4 << 10
 // knows the scope: others refuse the whole request for an unknown one. A provider
 // that lists no scopes may know it all the same; the operator writes it then.
 func (p *Provider) scopesAt(m *metadata) []string {
-	if p.cfg.OIDC.RefreshEvery <= 0 || slices.Contains(p.scopes, offline) || !slices.Contains(m.Scopes, offline) {
+	if p.cfg.OIDC.Recheck <= 0 || slices.Contains(p.scopes, offline) || !slices.Contains(m.Scopes, offline) {
 		return p.scopes
 	}
 	return append(slices.Clone(p.scopes), offline)

@@ -16,7 +16,7 @@ import (
 	"github.com/ssogate/ssogate/sso/ssotest"
 )
 
-func refreshing(_ *ssotest.OPOptions, o *Options) { o.Provider.OIDC.RefreshEvery = 15 * time.Minute }
+func refreshing(_ *ssotest.OPOptions, o *Options) { o.Provider.OIDC.Recheck = 15 * time.Minute }
 
 // granted is the refresh token of a benign sign-in.
 func (r *rig) granted() (member.Identity, string) {
@@ -63,7 +63,7 @@ func TestOfflineAccessIsAskedForWhereItIsWantedAndKnown(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, func(_ *ssotest.OPOptions, o *Options) {
-				o.Provider.OIDC.RefreshEvery, o.Provider.OIDC.Scopes = tt.every, tt.own
+				o.Provider.OIDC.Recheck, o.Provider.OIDC.Scopes = tt.every, tt.own
 			})
 			r.op.SetHooks(ssotest.OPHooks{Discovery: set("scopes_supported", tt.scopes)})
 			u, err := url.Parse(r.begin(r.login()).Start.URL)

@@ -48,7 +48,7 @@ func TestAnIndependentProviderSignsIn(t *testing.T) {
 			}
 			defer client.CloseIdleConnections()
 			p, err := New(Options{URL: gateway, HTTP: client, Provider: settings.Provider{
-				ID: "acme", Protocol: settings.OIDC, OIDC: settings.OIDCProvider{Issuer: base + "/", ClientID: c.id, ClientSecret: c.secret, RefreshEvery: time.Hour},
+				ID: "acme", Protocol: settings.OIDC, OIDC: settings.OIDCProvider{Issuer: base + "/", ClientID: c.id, ClientSecret: c.secret, Recheck: time.Hour},
 			}})
 			if err != nil {
 				t.Fatal(err)

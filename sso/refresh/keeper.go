@@ -100,7 +100,7 @@ func (k *Keeper) every(provider string) time.Duration {
 	if !ok {
 		return 0
 	}
-	return p.OIDC.RefreshEvery
+	return p.OIDC.Recheck
 }
 
 // lane needs mu.
@@ -139,7 +139,7 @@ func (k *Keeper) Keep(ctx context.Context, r session.Record, who member.Identity
 }
 
 // noToken says that a provider's people sign in but cannot be asked about. The
-// sign-in works: it is as it would be without refresh_every.
+// sign-in works: it is as it would be without recheck.
 func (k *Keeper) noToken(provider string) {
 	k.count(provider, "no_token")
 	k.mu.Lock()
@@ -150,7 +150,7 @@ func (k *Keeper) noToken(provider string) {
 	}
 	k.mu.Unlock()
 	if say {
-		k.Log.Warn("the identity provider gives no refresh token that can be kept: refresh_every does nothing for those who sign in now; "+
+		k.Log.Warn("the identity provider gives no refresh token that can be kept: recheck does nothing for those who sign in now; "+
 			"allow this client offline access there, or add the scope it wants to scopes", "provider", provider)
 	}
 }

@@ -40,7 +40,7 @@ func TestWhoIsConfirmedIsAskedAboutAgainAndAgain(t *testing.T) {
 		}
 		pass(every/10 + 4*time.Second)
 		if q := w.idp.questions(); q != 1 {
-			t.Errorf("asked %d times after refresh_every, want once and never later", q)
+			t.Errorf("asked %d times after recheck, want once and never later", q)
 		}
 		pass(3 * time.Hour)
 		if q := w.idp.questions(); q < 12 || q > 15 {

@@ -24,7 +24,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, p := range k.Live.Load().Providers {
-			if p.OIDC.RefreshEvery > 0 && p.Active && k.enter(p.ID) {
+			if p.OIDC.Recheck > 0 && p.Active && k.enter(p.ID) {
 				wg.Go(func() {
 					defer k.leave(p.ID)
 					k.drain(ctx, p.ID)

@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 // set replaces the settings of the one provider.
 func (w *world) set(every time.Duration, active bool) {
 	w.live.Store(&settings.Settings{Providers: []settings.Provider{{
-		ID: "okta", Name: "Okta", Protocol: settings.OIDC, Active: active, OIDC: settings.OIDCProvider{RefreshEvery: every},
+		ID: "okta", Name: "Okta", Protocol: settings.OIDC, Active: active, OIDC: settings.OIDCProvider{Recheck: every},
 	}}})
 }
 

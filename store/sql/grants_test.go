@@ -148,7 +148,7 @@ func TestTwoNodesRefreshEachGrantOnce(t *testing.T) {
 	p := &rotating{used: map[string]int{}, arrived: make(chan struct{}, 10*grants), hold: make(chan struct{})}
 	live := &settings.Live{}
 	live.Store(&settings.Settings{Providers: []settings.Provider{{
-		ID: "okta", Protocol: settings.OIDC, Active: true, OIDC: settings.OIDCProvider{RefreshEvery: time.Hour},
+		ID: "okta", Protocol: settings.OIDC, Active: true, OIDC: settings.OIDCProvider{Recheck: time.Hour},
 	}}})
 	sealer, err := secret.NewSealer(make([]byte, 32))
 	if err != nil {

@@ -15,7 +15,7 @@ func (s *Server) makeRefresh(context.Context) error {
 	grants := s.db.Grants()
 	// Also where nobody is asked any more: what was kept before must still go.
 	s.sweepers = append(s.sweepers, func(ctx context.Context) error { return grants.Sweep(ctx, s.now()) })
-	if !slices.ContainsFunc(s.settings.Load().Providers, func(p settings.Provider) bool { return p.OIDC.RefreshEvery > 0 }) {
+	if !slices.ContainsFunc(s.settings.Load().Providers, func(p settings.Provider) bool { return p.OIDC.Recheck > 0 }) {
 		return nil
 	}
 	k, err := refresh.New(refresh.Options{

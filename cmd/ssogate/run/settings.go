@@ -42,14 +42,20 @@ func settingsFrom(c *config.Config) (*settings.Settings, error) {
 
 func providerFrom(p config.Provider) (settings.Provider, error) {
 	sp := settings.Provider{
-		ID: p.ID, Name: p.Name, Protocol: settings.Protocol(p.Protocol), Join: member.Join(p.Join), Active: true,
+		ID: p.ID, Name: p.Name, Preset: settings.Preset(p.Preset), Protocol: settings.Protocol(p.Protocol),
+		Join: member.Join(p.Join), Groups: settings.GroupsUse(p.Groups), Domains: p.Domains, Active: true,
 		SAML: settings.SAMLProvider{
-			MetadataURL: p.MetadataURL, EntityID: p.EntityID, SSOURL: p.SSOURL, InsecureAllowSHA1: p.InsecureAllowSHA1,
+			MetadataURL: p.MetadataURL, EntityID: p.EntityID, SSOURL: p.SSOURL, SLOURL: p.SLOURL,
+			AutoAccept: p.AutoAccept, Binding: settings.Binding(p.Binding), UnsignedRequests: p.UnsignedRequests, ForceAuthn: p.ForceAuthn,
+			NameIDFormat: p.NameIDFormat, AuthnContext: p.AuthnContext, InsecureAllowSHA1: p.InsecureAllowSHA1,
 		},
 		OIDC: settings.OIDCProvider{
-			Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: p.ClientSecret, Scopes: p.Scopes, RefreshEvery: p.RefreshEvery,
+			Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: p.ClientSecret, Scopes: p.Scopes, Recheck: p.Recheck,
+			HostedDomains: p.HostedDomains, DirectoryAdmin: p.DirectoryAdmin,
 		},
+		GitHub: settings.GitHubProvider{BaseURL: p.BaseURL, Organizations: p.Organizations, Teams: p.Teams},
 		Attributes: settings.Attributes{
+			Subject: p.Attributes.Subject, Groups: p.Attributes.Groups,
 			UserName: p.Attributes.UserName, Email: p.Attributes.Email, DisplayName: p.Attributes.DisplayName,
 			GivenName: p.Attributes.GivenName, FamilyName: p.Attributes.FamilyName,
 		},
@@ -63,6 +69,13 @@ func providerFrom(p config.Provider) (settings.Provider, error) {
 			return sp, fmt.Errorf("run: metadata of provider %s: %w", p.ID, err)
 		}
 		sp.SAML.MetadataXML = xml
+	}
+	if p.DirectoryKeyFile != "" {
+		key, err := os.ReadFile(p.DirectoryKeyFile)
+		if err != nil {
+			return sp, fmt.Errorf("run: directory key of provider %s: %w", p.ID, err)
+		}
+		sp.OIDC.DirectoryKey = key
 	}
 	for _, f := range p.CertificateFiles {
 		pem, err := os.ReadFile(f)
