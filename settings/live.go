@@ -45,16 +45,19 @@ const (
 	PostBinding     Binding = "post"
 )
 
-// Provider is one identity provider, as decided.
+// Provider is one identity provider, as decided. A field tagged `cosmetic` cannot
+// change what a sign-in ends in, and is no part of [Digest]; every other one is. One
+// tagged `secret` is sealed at rest and never shown, not even in a [Diff].
 type Provider struct {
 	ID       string // slug in URLs; fixed at first save
-	Name     string
+	Name     string `cosmetic:"yes"`
 	Preset   Preset
 	Protocol Protocol
 	Join     member.Join
 	Groups   GroupsUse
-	Domains  []string // of e-mail addresses whose people are led here
-	Active   bool
+	Domains  []string `cosmetic:"yes"` // of e-mail addresses whose people are led here
+	Active   bool     `cosmetic:"yes"`
+	Managed  bool     `cosmetic:"yes"` // declared in the config file: read-only here
 	SAML     SAMLProvider
 	OIDC     OIDCProvider // also what GitHub shares with it: client, recheck
 	GitHub   GitHubProvider
@@ -87,7 +90,7 @@ type SAMLProvider struct {
 type OIDCProvider struct {
 	Issuer       string
 	ClientID     string
-	ClientSecret string
+	ClientSecret string `secret:"yes"`
 	Scopes       []string
 	// UnverifiedEmail is what to do with an address that the provider does not
 	// vouch for (email_verified is not true).
@@ -98,7 +101,7 @@ type OIDCProvider struct {
 	HostedDomains []string // of Google Workspace, any of them; compared with the hd claim
 	// DirectoryKey is a Google service account (JSON) that looks up groups in the name
 	// of DirectoryAdmin; nil looks up none. A secret.
-	DirectoryKey   []byte
+	DirectoryKey   []byte `secret:"yes"`
 	DirectoryAdmin string
 }
 
