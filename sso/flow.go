@@ -196,11 +196,19 @@ func (f *Flow) event(r *http.Request, kind string, o audit.Outcome, provider, re
 
 // again is the page after a refusal that a new attempt may mend.
 func (f *Flow) again(status int, title, lead, provider string) web.Page {
-	u := "/login"
+	q := url.Values{}
 	if provider != "" {
-		u += "?provider=" + url.QueryEscape(provider)
+		q.Set("provider", provider)
 	}
-	return web.Page{Status: status, Title: title, Lead: lead, Actions: []web.Action{{Label: "Sign in again", URL: f.URL + u}}}
+	again := f.URL + "/login"
+	if len(q) > 0 {
+		again += "?" + q.Encode()
+	}
+	// The IdP may go on with whom it knows; asked to, it lets somebody else in.
+	q.Set("force", "1")
+	return web.Page{Status: status, Title: title, Lead: lead, Actions: []web.Action{
+		{Label: "Sign in again", URL: again}, {Label: "Use another account", URL: f.URL + "/login?" + q.Encode(), Quiet: true},
+	}}
 }
 
 func (f *Flow) notFound(w http.ResponseWriter, r *http.Request) {

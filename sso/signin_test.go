@@ -135,8 +135,8 @@ func TestRowS12AnAnswerCountsOnceAndOnlyForItsLogin(t *testing.T) {
 		{"another provider", "keycloak", state, req},
 	} {
 		a := b.respond(tt.provider, tt.state, tt.req, "ana")
-		if a.StatusCode != http.StatusForbidden || a.refresh != "" || !strings.Contains(a.body, "Sign in again") {
-			t.Errorf("%s: %s; want 403 with a way on", tt.why, a.reason())
+		if a.StatusCode != http.StatusForbidden || a.refresh != "" || a.link("Sign in again") == "" || a.link("Use another account") == "" {
+			t.Errorf("%s: %s; want 403 with two ways on", tt.why, a.reason())
 		}
 		a.untouched(t, tt.why)
 	}
