@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
@@ -23,7 +24,7 @@ type outcome struct {
 // No session cookie can be relied on here (an IdP's POST is cross-site, so Lax
 // cookies stay at home): the answer is verified against exactly one Login and
 // remembered under a code; the browser binding is checked at /complete (W2).
-func (f *Flow) callback(protocol settings.Protocol) http.HandlerFunc {
+func (f *Flow) callback(protocols ...settings.Protocol) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if prefetch(r) { // reading it would spend the authorization code (W3)
 			w.WriteHeader(http.StatusNoContent)
@@ -31,7 +32,7 @@ func (f *Flow) callback(protocol settings.Protocol) http.HandlerFunc {
 		}
 		id := r.PathValue("provider")
 		p := f.Providers(id)
-		if p == nil || p.Info().Protocol != string(protocol) {
+		if p == nil || !slices.Contains(protocols, settings.Protocol(p.Info().Protocol)) {
 			// Also a provider that was switched off while someone was at its IdP (S30).
 			f.refuse(w, r, "", "unknown_provider", nil, web.Page{
 				Status: http.StatusNotFound, Title: "There is no such identity provider",

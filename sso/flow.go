@@ -90,7 +90,7 @@ func (f *Flow) Gateway() http.Handler {
 	mux.HandleFunc("GET /saml/{provider}/metadata", f.metadata)
 	mux.HandleFunc("POST /saml/{provider}/acs", f.callback(settings.SAML))
 	mux.HandleFunc("GET /saml/{provider}/acs", f.wrongBinding)
-	mux.HandleFunc("GET /oauth/{provider}/callback", f.callback(settings.OIDC))
+	mux.HandleFunc("GET /oauth/{provider}/callback", f.callback(settings.OIDC, settings.GitHub))
 	mux.HandleFunc("GET /complete", f.complete)
 	mux.HandleFunc("POST /complete/accept", f.accept)
 	mux.HandleFunc("GET /invite/{token}", f.invitation)

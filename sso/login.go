@@ -56,7 +56,7 @@ type Start struct {
 type Info struct {
 	ID       string
 	Name     string
-	Protocol string // "saml" or "oidc"
+	Protocol string // "saml", "oidc" or "github"
 }
 
 // Provider is one identity provider. Implementations are safe for concurrent use.

@@ -21,14 +21,20 @@ const (
 	stateLen  = 43 // secret.NewToken
 )
 
-// answer is the authorization response as read. It implements [sso.Response].
-type answer struct {
-	p      *Provider
+// brought is an authorization response as a browser brings it.
+type brought struct {
 	state  string
 	code   string
 	errors idpError
 	issuer string // iss, RFC 9207
 	hasIss bool
+}
+
+// answer is an authorization response of an OpenID provider. It implements
+// [sso.Response].
+type answer struct {
+	brought
+	p *Provider
 }
 
 type idpError struct{ code, description string }
@@ -37,24 +43,32 @@ type idpError struct{ code, description string }
 // but not believed. Only GET: response_mode=form_post was not asked for, and a
 // body is one more thing to bound. The error is a *sso.VerifyError.
 func (p *Provider) Receive(_ http.ResponseWriter, r *http.Request) (sso.Response, error) {
-	if r.Method != http.MethodGet {
-		return nil, refuse("method", fmt.Errorf("%s", printable(r.Method, 20)))
-	}
-	v, err := parseQuery(r.URL.RawQuery)
+	b, err := readBrought(r)
 	if err != nil {
 		return nil, err
 	}
-	a := &answer{p: p, state: v.Get("state"), code: v.Get("code"), issuer: v.Get("iss"), hasIss: v.Has("iss")}
-	a.errors = idpError{code: v.Get("error"), description: v.Get("error_description")}
-	switch {
-	case !stateShape(a.state):
-		return nil, refuse("state", errors.New("missing or not one of ours"))
-	case (a.code == "") == (a.errors.code == ""):
-		return nil, refuse("malformed", errors.New("want either a code or an error"))
-	case len(a.code) > maxCode:
-		return nil, refuse("malformed", errors.New("code is too long"))
+	return &answer{brought: b, p: p}, nil
+}
+
+func readBrought(r *http.Request) (brought, error) {
+	if r.Method != http.MethodGet {
+		return brought{}, refuse("method", fmt.Errorf("%s", printable(r.Method, 20)))
 	}
-	return a, nil
+	v, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return brought{}, err
+	}
+	b := brought{state: v.Get("state"), code: v.Get("code"), issuer: v.Get("iss"), hasIss: v.Has("iss")}
+	b.errors = idpError{code: v.Get("error"), description: v.Get("error_description")}
+	switch {
+	case !stateShape(b.state):
+		return brought{}, refuse("state", errors.New("missing or not one of ours"))
+	case (b.code == "") == (b.errors.code == ""):
+		return brought{}, refuse("malformed", errors.New("want either a code or an error"))
+	case len(b.code) > maxCode:
+		return brought{}, refuse("malformed", errors.New("code is too long"))
+	}
+	return b, nil
 }
 
 // parseQuery reads the parameters once. A repeated one is refused (RFC 6749
@@ -89,11 +103,11 @@ func stateShape(s string) bool {
 }
 
 // LoginID implements sso.Response.
-func (a *answer) LoginID() string { return a.state }
+func (b brought) LoginID() string { return b.state }
 
 // Unsolicited implements sso.Response. An answer without state was refused by
 // Receive: OpenID Connect has no IdP-initiated responses.
-func (a *answer) Unsolicited() bool { return false }
+func (brought) Unsolicited() bool { return false }
 
 // Verify implements sso.Response. Everything the browser brought is compared
 // with the Login before the code is spent, so that a forged answer cannot use
@@ -101,8 +115,11 @@ func (a *answer) Unsolicited() bool { return false }
 func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.p.timeout)
 	defer cancel()
-	if err := a.matches(l); err != nil {
+	if err := a.matches(l, a.p.cfg.ID, a.p.now()); err != nil {
 		return sso.Assertion{}, err
+	}
+	if l.Start.Nonce == "" {
+		return sso.Assertion{}, refuse("state", errors.New("the login was never sent to an OpenID provider"))
 	}
 	m, err := a.p.disc.get(ctx)
 	if err != nil {
@@ -132,16 +149,16 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 	return out, err
 }
 
-// matches binds the answer to exactly this Login (rows O01, O08).
-func (a *answer) matches(l sso.Login) error {
+// matches binds what a browser brought to exactly this Login (rows O01, O08).
+func (b brought) matches(l sso.Login, provider string, now time.Time) error {
 	switch {
-	case l.ID == "" || subtle.ConstantTimeCompare([]byte(l.ID), []byte(a.state)) != 1:
+	case l.ID == "" || subtle.ConstantTimeCompare([]byte(l.ID), []byte(b.state)) != 1:
 		return refuse("state", errors.New("another login"))
-	case l.Provider != a.p.cfg.ID:
+	case l.Provider != provider:
 		return refuse("provider", errors.New("the login was sent to another provider"))
-	case l.Start.Nonce == "" || l.Start.Verifier == "":
+	case l.Start.Verifier == "":
 		return refuse("state", errors.New("the login was never sent to a provider"))
-	case !a.p.now().Before(l.Expires):
+	case !now.Before(l.Expires):
 		return refuse("expired", errors.New("the login has expired"))
 	}
 	return nil

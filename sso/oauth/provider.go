@@ -78,13 +78,9 @@ func New(o Options) (*Provider, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	direct := *o.HTTP
-	// A redirected token request would carry the code and the client secret, a
-	// redirected userinfo request the access token, to wherever it points.
-	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	pr := &Provider{
 		cfg: p, redirect: o.URL + "/oauth/" + p.ID + "/callback", scopes: withOpenID(p.OIDC.Scopes),
-		client: o.HTTP, direct: &direct, now: o.Now, timeout: o.Timeout,
+		client: o.HTTP, direct: withoutRedirects(o.HTTP), now: o.Now, timeout: o.Timeout,
 	}
 	// A third of the whole for each document: a key set that hangs must leave time
 	// for going on with the last good keys.

@@ -31,6 +31,8 @@ func (s *Server) makeProviders(ctx context.Context) error {
 			err = s.makeSAML(ctx, p, client)
 		case settings.OIDC:
 			s.providers[p.ID], err = oauth.New(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: client, Now: s.now})
+		case settings.GitHub:
+			s.providers[p.ID], err = oauth.NewGitHub(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: client, Now: s.now})
 		default:
 			err = fmt.Errorf("unknown protocol %q", p.Protocol)
 		}
