@@ -44,13 +44,18 @@ type Login struct {
 }
 
 // Start is what a provider must remember between sending the browser away and
-// verifying the answer. URL is where the browser goes (HTTP-Redirect).
+// verifying the answer. URL is where the browser goes: by a redirect, or by
+// posting Form to it if that is not empty (HTTP-POST binding).
 type Start struct {
-	URL       string `json:"-"`
+	URL       string  `json:"-"`
+	Form      []Field `json:"-"`
 	RequestID string `json:"request_id,omitempty"` // SAML AuthnRequest ID, compared with InResponseTo
 	Nonce     string `json:"nonce,omitempty"`      // OIDC
 	Verifier  string `json:"verifier,omitempty"`   // PKCE code verifier
 }
+
+// Field is one hidden field of a form that a browser posts to an identity provider.
+type Field struct{ Name, Value string }
 
 // Info describes a provider to pages and logs.
 type Info struct {

@@ -38,7 +38,7 @@ var errCipher = errors.New("saml: does not decrypt")
 
 // decrypter opens an EncryptedAssertion.
 type decrypter struct {
-	key crypto.Signer
+	keys []KeyPair // any of them, for an IdP takes up a new certificate when it likes
 	// signed says that a verified Response signature covers the ciphertext.
 	// Only then is CBC, which anybody can alter, opened at all.
 	signed bool
@@ -150,15 +150,16 @@ func (d decrypter) contentKey(el *etree.Element, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	rsaKey, ok := d.key.(crypto.Decrypter)
-	if !ok {
-		return nil, refuse("encryption", "the key of this provider cannot decrypt")
+	for _, k := range d.keys {
+		rsaKey, ok := k.Key.(crypto.Decrypter)
+		if !ok {
+			return nil, refuse("encryption", "the key of this provider cannot decrypt")
+		}
+		if key, err := rsaKey.Decrypt(rand.Reader, wrapped, options); err == nil && len(key) == size {
+			return key, nil
+		}
 	}
-	key, err := rsaKey.Decrypt(rand.Reader, wrapped, options)
-	if err != nil || len(key) != size {
-		return nil, refuse("decrypt", "%w", errCipher)
-	}
-	return key, nil
+	return nil, refuse("decrypt", "%w", errCipher)
 }
 
 // oaep reads the key transport parameters. In rsa-oaep-mgf1p the mask function

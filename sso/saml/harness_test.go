@@ -107,7 +107,7 @@ func newFixture(t testing.TB, change ...func(*settings.Provider)) *fixture {
 	for _, c := range change {
 		c(&set)
 	}
-	f.p, err = saml.New(saml.Options{Provider: set, URL: gateway, Key: f.k.sp, Cert: f.k.spCert, Now: clock})
+	f.p, err = saml.New(saml.Options{Provider: set, URL: gateway, Keys: []saml.KeyPair{{Key: f.k.sp, Cert: f.k.spCert}}, Now: clock})
 	f.ok(err)
 	sp, err := f.p.Metadata()
 	f.ok(err)

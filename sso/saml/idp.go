@@ -36,8 +36,15 @@ var (
 
 // idp is the other side, as of one reading of its metadata. Immutable.
 type idp struct {
-	entityID   string
-	ssoURL     *url.URL // HTTP-Redirect
+	entityID string
+
+	// Where messages of each binding go; nil where the IdP does not take them. At
+	// least one of the first two is set. A logout response goes to its own address
+	// if there is one (metadata, section 2.2.2), else to that of requests.
+	ssoRedirect, ssoPost                 *url.URL
+	sloRedirect, sloPost                 *url.URL
+	sloRedirectResponse, sloPostResponse *url.URL
+
 	certs      []*x509.Certificate
 	validUntil time.Time // zero = no limit
 	read       time.Time
@@ -48,7 +55,7 @@ type idp struct {
 // trustworthy is where the operator got it, by https or by hand.
 //
 // It refuses metadata without a certificate that may verify (row S05), past its
-// validUntil (row S31), or without an HTTP-Redirect single sign-on service.
+// validUntil (row S31), or without a single sign-on service that browsers can use.
 func parseMetadata(raw []byte, now time.Time) (*idp, error) {
 	if len(raw) > maxMetadata {
 		return nil, fmt.Errorf("saml: metadata: more than %d bytes", maxMetadata)
@@ -77,16 +84,53 @@ func parseMetadata(raw []byte, now time.Time) (*idp, error) {
 	if err != nil {
 		return nil, err
 	}
+	i := &idp{entityID: entity.EntityID, certs: certs, validUntil: validUntil, read: now}
+	if err := i.endpoints(d); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// endpoints takes the first address of each service and binding.
+func (i *idp) endpoints(d saml.IDPSSODescriptor) error {
+	take := func(into **url.URL, location string) (err error) {
+		if *into == nil && location != "" {
+			*into, err = browserURL(location)
+		}
+		return err
+	}
 	for _, s := range d.SingleSignOnServices {
-		if s.Binding == saml.HTTPRedirectBinding {
-			u, err := ssoURL(s.Location)
-			if err != nil {
-				return nil, err
-			}
-			return &idp{entityID: entity.EntityID, ssoURL: u, certs: certs, validUntil: validUntil, read: now}, nil
+		var err error
+		switch s.Binding {
+		case saml.HTTPRedirectBinding:
+			err = take(&i.ssoRedirect, s.Location)
+		case saml.HTTPPostBinding:
+			err = take(&i.ssoPost, s.Location)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return nil, errors.New("saml: metadata: no SingleSignOnService with the HTTP-Redirect binding")
+	if i.ssoRedirect == nil && i.ssoPost == nil {
+		return errors.New("saml: metadata: no SingleSignOnService with the HTTP-Redirect or the HTTP-POST binding")
+	}
+	for _, s := range d.SingleLogoutServices {
+		response := s.ResponseLocation
+		if response == "" {
+			response = s.Location
+		}
+		var err error
+		switch s.Binding {
+		case saml.HTTPRedirectBinding:
+			err = errors.Join(take(&i.sloRedirect, s.Location), take(&i.sloRedirectResponse, response))
+		case saml.HTTPPostBinding:
+			err = errors.Join(take(&i.sloPost, s.Location), take(&i.sloPostResponse, response))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // findIDP answers the one entity that has an IDPSSODescriptor, and the earliest
@@ -171,14 +215,14 @@ func addCertificate(certs []*x509.Certificate, der []byte) ([]*x509.Certificate,
 	return append(certs, c), nil
 }
 
-// ssoURL checks where browsers will be sent.
-func ssoURL(location string) (*url.URL, error) {
+// browserURL checks where browsers will be sent.
+func browserURL(location string) (*url.URL, error) {
 	u, err := url.Parse(location)
 	if err != nil {
-		return nil, fmt.Errorf("saml: single sign-on URL: %w", err)
+		return nil, fmt.Errorf("saml: endpoint: %w", err)
 	}
 	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return nil, fmt.Errorf("saml: single sign-on URL %s is not a plain http(s) URL", quote(location))
+		return nil, fmt.Errorf("saml: endpoint %s is not a plain http(s) URL", quote(location))
 	}
 	return u, nil
 }
@@ -191,9 +235,19 @@ func fromSettings(s settings.SAMLProvider, now time.Time) (*idp, error) {
 	if s.EntityID == "" || len(s.EntityID) > maxEntityID {
 		return nil, errors.New("saml: entity id is missing or too long")
 	}
-	u, err := ssoURL(s.SSOURL)
-	if err != nil {
+	i := &idp{entityID: s.EntityID, read: now}
+	var err error
+	if i.ssoRedirect, err = browserURL(s.SSOURL); err != nil {
 		return nil, err
+	}
+	if s.Binding == settings.PostBinding { // one address was given: it is the one for the binding that was chosen
+		i.ssoRedirect, i.ssoPost = nil, i.ssoRedirect
+	}
+	if s.SLOURL != "" {
+		if i.sloRedirect, err = browserURL(s.SLOURL); err != nil {
+			return nil, err
+		}
+		i.sloRedirectResponse = i.sloRedirect
 	}
 	var certs []*x509.Certificate
 	for _, text := range s.Certificates {
@@ -214,5 +268,6 @@ func fromSettings(s settings.SAMLProvider, now time.Time) (*idp, error) {
 	if len(certs) == 0 {
 		return nil, ErrNoCertificate
 	}
-	return &idp{entityID: s.EntityID, ssoURL: u, certs: certs, read: now}, nil
+	i.certs = certs
+	return i, nil
 }

@@ -71,7 +71,7 @@ func create(change ...func(*settings.Provider)) (*saml.Provider, error) {
 		c(&set)
 	}
 	k := testKeys()
-	return saml.New(saml.Options{Provider: set, URL: gateway, Key: k.sp, Cert: k.spCert})
+	return saml.New(saml.Options{Provider: set, URL: gateway, Keys: []saml.KeyPair{{Key: k.sp, Cert: k.spCert}}})
 }
 
 func TestTrustAnchorS05(t *testing.T) {
@@ -137,7 +137,7 @@ func TestMetadataThatIsRefused(t *testing.T) {
 		"no entityID":          strings.Replace(good.xml(), `entityID="https://idp.example.com/metadata"`, "", 1),
 		"weak key":             descriptor{keys: []key{{"signing", weak}}}.xml(),
 		"broken certificate":   strings.Replace(good.xml(), "<ds:X509Certificate>", "<ds:X509Certificate>AAAA", 1),
-		"POST binding only":    strings.ReplaceAll(good.xml(), "HTTP-Redirect", "HTTP-POST"),
+		"artifact only":        strings.ReplaceAll(good.xml(), "HTTP-Redirect", "HTTP-Artifact"),
 		"script for a URL":     at("javascript:alert(1)").xml(),
 		"relative URL":         at("/sso").xml(),
 		"URL with a password":  at("https://a:b@idp.example.com/sso").xml(),
@@ -157,6 +157,7 @@ func TestMetadataThatIsRefused(t *testing.T) {
 	}
 	for name, xml := range map[string]string{
 		"byte order mark": "\xef\xbb\xbf" + good.xml(), "comments": "<!-- a --><?x y?>" + good.xml() + "<!-- b -->",
+		"POST binding only":    strings.ReplaceAll(good.xml(), "HTTP-Redirect", "HTTP-POST"),
 		"one IdP among others": `<md:EntitiesDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata">` + good.xml() + `</md:EntitiesDescriptor>`,
 		"validUntil ahead":     descriptor{keys: good.keys, attributes: `validUntil="2099-01-01T00:00:00Z" cacheDuration="PT24H"`}.xml(),
 	} {
@@ -180,9 +181,10 @@ func manyKeys(t testing.TB) (keys []key) {
 
 func TestOptionsThatAreRefused(t *testing.T) {
 	k := testKeys()
+	pair := saml.KeyPair{Key: k.sp, Cert: k.spCert}
 	good := saml.Options{
 		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, SAML: settings.SAMLProvider{MetadataXML: []byte(descriptor{keys: []key{{"", k.idpCert}}}.xml())}},
-		URL:      gateway + "/", Key: k.sp, Cert: k.spCert,
+		URL:      gateway + "/", Keys: []saml.KeyPair{pair},
 	}
 	p, err := saml.New(good)
 	if err != nil {
@@ -200,8 +202,10 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"another protocol": func(o *saml.Options) { o.Provider.Protocol = settings.OIDC },
 		"no URL":           func(o *saml.Options) { o.URL = "" }, "URL with a path": func(o *saml.Options) { o.URL += "x" },
 		"URL with a query": func(o *saml.Options) { o.URL += "?x" }, "URL without host": func(o *saml.Options) { o.URL = "https://" },
-		"no key": func(o *saml.Options) { o.Key = nil }, "no certificate": func(o *saml.Options) { o.Cert = nil },
-		"certificate of another key": func(o *saml.Options) { o.Cert = k.other }, "ECDSA key": func(o *saml.Options) { o.Key = ec },
+		"no keys": func(o *saml.Options) { o.Keys = nil }, "too many keys": func(o *saml.Options) { o.Keys = []saml.KeyPair{pair, pair, pair, pair} },
+		"no key": func(o *saml.Options) { o.Keys = []saml.KeyPair{pair, {Cert: k.spCert}} }, "no certificate": func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: k.sp}} },
+		"certificate of another key": func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: k.sp, Cert: k.other}} },
+		"ECDSA key":                  func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: ec, Cert: k.spCert}} },
 		"metadata URL without client": func(o *saml.Options) { o.Provider.SAML = settings.SAMLProvider{MetadataURL: "https://idp"} },
 	} {
 		o := good
@@ -246,7 +250,7 @@ func TestMetadataRefreshKeepsTheLastGoodS31(t *testing.T) {
 	now := f.now
 	p, err := saml.New(saml.Options{
 		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{MetadataURL: s.URL}},
-		URL:      gateway, Key: k.sp, Cert: k.spCert, HTTP: s.Client(), Now: func() time.Time { return now },
+		URL:      gateway, Keys: []saml.KeyPair{{Key: k.sp, Cert: k.spCert}}, HTTP: s.Client(), Now: func() time.Time { return now },
 	})
 	f.ok(err)
 	f.p = p
@@ -300,7 +304,7 @@ func TestMetadataPastValidUntilRefusesSignInsS31(t *testing.T) {
 		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{
 			MetadataXML: []byte(descriptor{keys: []key{{"", f.k.idpCert}}, attributes: `validUntil="` + until.UTC().Format(time.RFC3339) + `"`}.xml()),
 		}},
-		URL: gateway, Key: f.k.sp, Cert: f.k.spCert, Now: func() time.Time { return f.now },
+		URL: gateway, Keys: []saml.KeyPair{{Key: f.k.sp, Cert: f.k.spCert}}, Now: func() time.Time { return f.now },
 	})
 	f.ok(err)
 	f.p = p
@@ -340,7 +344,7 @@ func TestIdPDownAtStart(t *testing.T) {
 	f := newFixture(t)
 	p, err := saml.New(saml.Options{
 		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{MetadataURL: s.URL}},
-		URL:      gateway, Key: k.sp, Cert: k.spCert, HTTP: s.Client(), Now: func() time.Time { return f.now },
+		URL:      gateway, Keys: []saml.KeyPair{{Key: k.sp, Cert: k.spCert}}, HTTP: s.Client(), Now: func() time.Time { return f.now },
 	})
 	f.ok(err)
 	l := f.login()
@@ -381,7 +385,7 @@ func TestSlowMetadataHasADeadline(t *testing.T) {
 	s.answer(200, descriptor{keys: []key{{"", testKeys().idpCert}}}.xml())
 	p, err := saml.New(saml.Options{
 		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{MetadataURL: s.URL}},
-		URL:      gateway, Key: testKeys().sp, Cert: testKeys().spCert, HTTP: s.Client(),
+		URL:      gateway, Keys: []saml.KeyPair{{Key: testKeys().sp, Cert: testKeys().spCert}}, HTTP: s.Client(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -403,7 +407,7 @@ func TestKeepFreshStopsWithItsContext(t *testing.T) {
 	s.answer(200, descriptor{keys: []key{{"", testKeys().idpCert}}}.xml())
 	p, err := saml.New(saml.Options{
 		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{MetadataURL: s.URL}},
-		URL:      gateway, Key: testKeys().sp, Cert: testKeys().spCert, HTTP: s.Client(),
+		URL:      gateway, Keys: []saml.KeyPair{{Key: testKeys().sp, Cert: testKeys().spCert}}, HTTP: s.Client(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,16 +19,28 @@ import (
 	"github.com/ssogate/ssogate/sso"
 )
 
+// KeyPair is one SP key: RSA of at least 2048 bits, and its certificate.
+type KeyPair struct {
+	Key  crypto.Signer
+	Cert *x509.Certificate
+}
+
 // Options make a Provider. All but HTTP (needed for a metadata URL only) and
 // Now are required.
 type Options struct {
 	Provider settings.Provider
-	URL      string            // gateway origin, e.g. https://sso.example.com
-	Key      crypto.Signer     // RSA, at least 2048 bits: signs AuthnRequests and opens encrypted assertions
-	Cert     *x509.Certificate // of Key; published in the SP metadata
-	HTTP     *http.Client      // SSRF-safe client that fetches metadata
-	Now      clock.Func        // default time.Now
+	URL      string // gateway origin, e.g. https://sso.example.com
+	// Keys are at least one and at most [MaxKeys]. The first signs what we send.
+	// All of them open encrypted assertions and all are published in the SP
+	// metadata, so that a key can be replaced while an IdP still uses the other.
+	Keys []KeyPair
+	HTTP *http.Client // SSRF-safe client that fetches metadata
+	Now  clock.Func   // default time.Now
 }
+
+// MaxKeys bounds [Options].Keys: each one is a decryption that an unsigned
+// message can ask for. Replacing a key needs two, a hurried second time three.
+const MaxKeys = 3
 
 // Provider is one SAML identity provider, seen from our side. Safe for
 // concurrent use.
@@ -36,8 +49,8 @@ type Provider struct {
 	names    settings.Attributes
 	entityID string // ours
 	acs      string
-	key      crypto.Signer
-	cert     *x509.Certificate
+	slo      string
+	keys     []KeyPair // [0] signs
 	client   *http.Client
 	now      clock.Func
 
@@ -60,7 +73,7 @@ type Provider struct {
 func New(o Options) (*Provider, error) {
 	p := &Provider{
 		settings: o.Provider, names: withDefaults(o.Provider.Attributes),
-		key: o.Key, cert: o.Cert, client: o.HTTP, now: o.Now,
+		keys: slices.Clone(o.Keys), client: o.HTTP, now: o.Now,
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -77,7 +90,8 @@ func New(o Options) (*Provider, error) {
 	origin := base.Scheme + "://" + base.Host
 	p.entityID = origin + "/saml/" + id + "/metadata"
 	p.acs = origin + "/saml/" + id + "/acs"
-	if err := p.checkKey(); err != nil {
+	p.slo = origin + "/saml/" + id + "/slo"
+	if err := checkKeys(p.keys); err != nil {
 		return nil, err
 	}
 	if o.Provider.SAML.MetadataURL == "" {
@@ -95,16 +109,21 @@ func New(o Options) (*Provider, error) {
 	return p, nil
 }
 
-func (p *Provider) checkKey() error {
-	if p.key == nil || p.cert == nil {
-		return errors.New("saml: no signing key and certificate")
+func checkKeys(keys []KeyPair) error {
+	if len(keys) == 0 || len(keys) > MaxKeys {
+		return fmt.Errorf("saml: %d signing keys, 1 to %d are needed", len(keys), MaxKeys)
 	}
-	public, ok := p.key.Public().(*rsa.PublicKey)
-	if !ok || public.N.BitLen() < minRSABits {
-		return fmt.Errorf("saml: signing key must be RSA of at least %d bits", minRSABits)
-	}
-	if !public.Equal(p.cert.PublicKey) {
-		return errors.New("saml: signing key and certificate do not belong together")
+	for _, k := range keys {
+		if k.Key == nil || k.Cert == nil {
+			return errors.New("saml: no signing key and certificate")
+		}
+		public, ok := k.Key.Public().(*rsa.PublicKey)
+		if !ok || public.N.BitLen() < minRSABits {
+			return fmt.Errorf("saml: signing key must be RSA of at least %d bits", minRSABits)
+		}
+		if !public.Equal(k.Cert.PublicKey) {
+			return errors.New("saml: signing key and certificate do not belong together")
+		}
 	}
 	return nil
 }
@@ -119,6 +138,9 @@ func (p *Provider) EntityID() string { return p.entityID }
 
 // ACS is the URL of our assertion consumer service.
 func (p *Provider) ACS() string { return p.acs }
+
+// SLO is the URL of our single logout service, the same for both bindings.
+func (p *Provider) SLO() string { return p.slo }
 
 // trusted is the IdP side if it may be relied on now.
 func (p *Provider) trusted(now time.Time) (*idp, error) {

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -16,13 +17,18 @@ import (
 	"github.com/crewjam/saml"
 	dsig "github.com/russellhaering/goxmldsig"
 
+	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso"
 )
 
-// Begin makes a signed AuthnRequest for the HTTP-Redirect binding, with l.ID as
-// RelayState. It asks for no NameID format and no authentication context: IdPs
-// answer a wish they cannot meet with an error page (Entra: AADSTS75011), and
-// what comes back is checked anyway.
+// Begin makes an AuthnRequest with l.ID as RelayState: a URL to go to
+// (HTTP-Redirect binding), or with Start.Form a form to post there (HTTP-POST). The
+// operator's choice of binding is a preference: an IdP that takes only the other
+// one gets the other one, for both carry the same message under the same signature.
+//
+// It asks for a NameID format or an authentication context only where the operator
+// says so: IdPs answer a wish they cannot meet with an error page (Entra:
+// AADSTS75011), and what comes back is checked anyway.
 //
 // Errors: [ErrNoMetadata] and *sso.VerifyError if the IdP side cannot be relied on.
 func (p *Provider) Begin(ctx context.Context, l sso.Login) (sso.Start, error) {
@@ -36,27 +42,50 @@ func (p *Provider) Begin(ctx context.Context, l sso.Login) (sso.Start, error) {
 	if err != nil {
 		return sso.Start{}, err
 	}
-	id := requestID()
+	start := sso.Start{RequestID: requestID()}
+	if to.ssoPost != nil && (to.ssoRedirect == nil || p.settings.SAML.Binding == settings.PostBinding) {
+		start.URL = to.ssoPost.String()
+		start.Form, err = p.post("SAMLRequest", p.authnRequest(start.RequestID, to.ssoPost, l), l.ID)
+	} else {
+		start.URL, err = p.redirect(to.ssoRedirect, p.authnRequest(start.RequestID, to.ssoRedirect, l), l.ID)
+	}
+	if err != nil {
+		return sso.Start{}, fmt.Errorf("saml: begin: %w", err)
+	}
+	return start, nil
+}
+
+func (p *Provider) authnRequest(id string, to *url.URL, l sso.Login) *etree.Element {
+	wish := p.settings.SAML
 	allowCreate := true
 	req := saml.AuthnRequest{
 		ID:                          id,
 		Version:                     "2.0",
 		IssueInstant:                p.now().UTC(),
-		Destination:                 to.ssoURL.String(),
+		Destination:                 to.String(),
 		ProtocolBinding:             saml.HTTPPostBinding,
 		AssertionConsumerServiceURL: p.acs,
 		Issuer:                      &saml.Issuer{Value: p.entityID},
 		NameIDPolicy:                &saml.NameIDPolicy{AllowCreate: &allowCreate},
 	}
-	if l.ForceAuthn {
+	if wish.NameIDFormat != "" {
+		req.NameIDPolicy.Format = &wish.NameIDFormat
+	}
+	if l.ForceAuthn || wish.ForceAuthn {
 		force := true
 		req.ForceAuthn = &force
 	}
-	target, err := p.redirect(to.ssoURL, req.Element(), l.ID)
-	if err != nil {
-		return sso.Start{}, fmt.Errorf("saml: begin: %w", err)
+	el := req.Element()
+	if len(wish.AuthnContext) > 0 {
+		// Written by hand: the library's type has room for one class only. It is the
+		// last child, as the schema's sequence wants.
+		asked := el.CreateElement("samlp:RequestedAuthnContext")
+		asked.CreateAttr("Comparison", "exact")
+		for _, class := range wish.AuthnContext {
+			asked.CreateElement("saml:AuthnContextClassRef").SetText(class)
+		}
 	}
-	return sso.Start{URL: target, RequestID: id}, nil
+	return el
 }
 
 // requestID is 160 bits, as core section 1.3.4 recommends; an ID starts with a
@@ -89,18 +118,64 @@ func (p *Provider) redirect(to *url.URL, message *etree.Element, relayState stri
 		return "", err
 	}
 	query := "SAMLRequest=" + url.QueryEscape(base64.StdEncoding.EncodeToString(deflated.Bytes())) +
-		"&RelayState=" + url.QueryEscape(relayState) +
-		"&SigAlg=" + url.QueryEscape(dsig.RSASHA256SignatureMethod)
-	digest := sha256.Sum256([]byte(query))
-	signature, err := p.key.Sign(rand.Reader, digest[:], crypto.SHA256)
-	if err != nil {
-		return "", err
+		"&RelayState=" + url.QueryEscape(relayState)
+	if !p.settings.SAML.UnsignedRequests {
+		query += "&SigAlg=" + url.QueryEscape(dsig.RSASHA256SignatureMethod)
+		digest := sha256.Sum256([]byte(query))
+		signature, err := p.keys[0].Key.Sign(rand.Reader, digest[:], crypto.SHA256)
+		if err != nil {
+			return "", err
+		}
+		query += "&Signature=" + url.QueryEscape(base64.StdEncoding.EncodeToString(signature))
 	}
-	query += "&Signature=" + url.QueryEscape(base64.StdEncoding.EncodeToString(signature))
 	u := *to
 	if u.RawQuery != "" {
 		query = u.RawQuery + "&" + query
 	}
 	u.RawQuery = query
 	return u.String(), nil
+}
+
+// post makes the fields of the HTTP-POST binding (bindings, section 3.5.4), where
+// the signature is inside the message.
+func (p *Provider) post(name string, message *etree.Element, relayState string) ([]sso.Field, error) {
+	if !p.settings.SAML.UnsignedRequests {
+		if err := p.sign(message); err != nil {
+			return nil, err
+		}
+	}
+	doc := etree.NewDocument()
+	doc.SetRoot(message)
+	doc.WriteSettings.CanonicalText, doc.WriteSettings.CanonicalAttrVal = true, true
+	raw, err := doc.WriteToBytes()
+	if err != nil {
+		return nil, err
+	}
+	return []sso.Field{
+		{Name: name, Value: base64.StdEncoding.EncodeToString(raw)},
+		{Name: "RelayState", Value: relayState},
+	}, nil
+}
+
+// sign puts an enveloped signature after the Issuer, the one place where the
+// schema has it.
+func (p *Provider) sign(message *etree.Element) error {
+	ctx, err := dsig.NewSigningContext(p.keys[0].Key, [][]byte{p.keys[0].Cert.Raw})
+	if err != nil {
+		return err
+	}
+	ctx.Canonicalizer = dsig.MakeC14N10ExclusiveCanonicalizerWithPrefixList("")
+	if err := ctx.SetSignatureMethod(dsig.RSASHA256SignatureMethod); err != nil {
+		return err
+	}
+	signature, err := ctx.ConstructSignature(message, true)
+	if err != nil {
+		return err
+	}
+	issuer := message.FindElement("./Issuer")
+	if issuer == nil {
+		return errors.New("message without an Issuer")
+	}
+	message.InsertChildAt(issuer.Index()+1, signature)
+	return nil
 }

@@ -129,7 +129,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`<EntitiesDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" validUntil="x"/>`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		i, err := parseMetadata(raw, time.Unix(1, 0))
-		if err == nil && (len(i.certs) == 0 || i.entityID == "" || i.ssoURL == nil) {
+		if err == nil && (len(i.certs) == 0 || i.entityID == "" || i.ssoRedirect == nil && i.ssoPost == nil) {
 			t.Errorf("accepted %+v", i)
 		}
 	})

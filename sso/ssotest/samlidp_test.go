@@ -67,7 +67,7 @@ func newSAMLBrowser(t *testing.T) *samlBrowser {
 	b.ok(err)
 	b.sp, err = saml.New(saml.Options{
 		Provider: settings.Provider{ID: "demo", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{MetadataURL: b.server.URL + "/metadata"}},
-		URL:      "http://localhost:8081", Key: key, Cert: cert, HTTP: b.server.Client(), Now: b.clock.Now,
+		URL:      "http://localhost:8081", Keys: []saml.KeyPair{{Key: key, Cert: cert}}, HTTP: b.server.Client(), Now: b.clock.Now,
 	})
 	b.ok(err)
 	b.ok(b.sp.Health().Err)

@@ -48,7 +48,7 @@ func (s *Server) makeSAML(ctx context.Context, p settings.Provider, client *http
 	if err != nil {
 		return err
 	}
-	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Key: key, Cert: cert, HTTP: client, Now: s.now})
+	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: []saml.KeyPair{{Key: key, Cert: cert}}, HTTP: client, Now: s.now})
 	if err != nil {
 		return err
 	}
