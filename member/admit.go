@@ -13,7 +13,7 @@ import (
 //
 //  1. the member linked to this identity;
 //  2. the member that Login.Connection provisioned and whose Match attribute
-//     equals the subject (userName folded, externalId byte for byte). The link
+//     equals the subject, or what Login.Known says instead (userName folded, externalId byte for byte). The link
 //     is made once; a second subject is refused;
 //  3. the member invited by Login.Invitation, if the IdP vouches for the
 //     invited address;
@@ -168,9 +168,9 @@ func (a *admission) provisioned() (done bool, err error) {
 	var m Member
 	switch a.Connection.Match {
 	case MatchUserName:
-		m, err = a.tx.MemberByUserName(FoldUserName(a.Identity.Subject))
+		m, err = a.tx.MemberByUserName(FoldUserName(a.known().UserName))
 	case MatchExternalID:
-		m, err = a.tx.MemberByExternalID(a.Connection.ID, a.Identity.Subject)
+		m, err = a.tx.MemberByExternalID(a.Connection.ID, a.known().ExternalID)
 	default:
 		return false, nil // an unknown rule matches nobody
 	}
@@ -308,7 +308,7 @@ func (a *admission) join() error {
 // the mark of a member who was removed before he ever signed in (see Delete).
 func (a *admission) tombstone() (refused bool, err error) {
 	i := a.Identity
-	for _, key := range append([]Identity{i}, removedMarks(i.Provider, i.Subject, i.Subject)...) {
+	for _, key := range append([]Identity{i}, removedMarks(i.Provider, a.known().UserName, a.known().ExternalID)...) {
 		t, err := a.tx.Tombstone(key)
 		if errors.Is(err, ErrNotFound) {
 			continue

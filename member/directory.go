@@ -21,6 +21,7 @@ type Actor struct {
 // Login is what a verified sign-in brings to [Directory.Admit].
 type Login struct {
 	Identity   Identity
+	Known      Known
 	Profile    Profile
 	Groups     []string
 	Join       Join        // the provider's policy
@@ -28,6 +29,26 @@ type Login struct {
 	Invitation string      // hash of the invitation token this browser opened, or ""
 	Accept     bool        // the person just clicked "accept" on our page
 	Actor      Actor
+}
+
+// Known is what a provider's directory calls a person: what its SCIM connection's
+// Match attribute is compared with, and the marks of somebody it removed. The zero
+// value is the Subject for both; it is set only where the Subject is made of
+// something that SCIM does not carry.
+type Known struct {
+	UserName   string `json:"user_name,omitempty"`
+	ExternalID string `json:"external_id,omitempty"`
+}
+
+func (l Login) known() Known {
+	k := l.Known
+	if k.UserName == "" {
+		k.UserName = l.Identity.Subject
+	}
+	if k.ExternalID == "" {
+		k.ExternalID = l.Identity.Subject
+	}
+	return k
 }
 
 // RefusalCode says why a verified person may not pass. The zero value is an

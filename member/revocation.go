@@ -16,7 +16,7 @@ const (
 	// Recheck makes principals stale and closes streams whose route now refuses.
 	Recheck RevocationKind = "recheck"
 	// Reload makes every node read something again before it acknowledges the
-	// row. Target is what: [ReloadSettings] or [ReloadKeys]; the scope is all.
+	// row. Target is what: [ReloadSettings], [ReloadKeys] or [ReloadMetadata]; the scope is all.
 	Reload RevocationKind = "reload"
 )
 
@@ -24,6 +24,7 @@ const (
 const (
 	ReloadSettings = "settings" // principals become stale and streams are asked again too (C11)
 	ReloadKeys     = "keys"     // the cookie key ring; nobody's access changes
+	ReloadMetadata = "metadata" // what was approved of identity providers' metadata; nobody's access changes
 )
 
 // RevocationScope tells what Target names.

@@ -88,7 +88,7 @@ func (c *Cutoff) readAnew(ctx context.Context) error {
 			}
 		}
 		c.unread = c.unread[1:]
-		if r.Target == member.ReloadKeys {
+		if r.Target == member.ReloadKeys || r.Target == member.ReloadMetadata {
 			c.finish(c.history, r.Seq, r.Seq)
 			continue
 		}

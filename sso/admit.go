@@ -49,7 +49,7 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, o outcome, accepted
 		return
 	}
 	login := member.Login{
-		Identity: a.Identity, Profile: a.Profile, Groups: a.Groups, Join: p.Join,
+		Identity: a.Identity, Known: a.Known, Profile: a.Profile, Groups: a.Groups, Join: p.Join,
 		Invitation: o.Login.Invitation, Accept: accepted, Actor: f.actor(r, "signin:"+p.ID),
 	}
 	if c, ok := s.ConnectionOf(p.ID); ok {

@@ -226,9 +226,24 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider
 		f.storeFailed(w, r, err)
 		return
 	}
+	if len(l.Start.Form) > 0 {
+		f.postAway(w, r, p.Info().Name, l.Start)
+		return
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	http.Redirect(w, r, l.Start.URL, http.StatusFound) //nolint:gosec // G710: made by the provider from its own metadata
+}
+
+// postAway answers the page that posts a message to the IdP (HTTP-POST binding).
+func (f *Flow) postAway(w http.ResponseWriter, r *http.Request, name string, s Start) {
+	form := &web.Post{URL: s.URL}
+	for _, field := range s.Form {
+		form.Fields = append(form.Fields, web.Field(field))
+	}
+	f.page(w, r, web.Page{
+		Status: http.StatusOK, Title: "Signing in", Lead: "You are being taken to " + name + ".", Post: form,
+	})
 }
 
 // mayBounce lets a browser be sent to the IdP by itself once in a while for an

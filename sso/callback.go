@@ -92,6 +92,9 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 		return
 	}
 	// Kept whole or not at all: a list cut off somewhere would grant an arbitrary part.
+	if a.GroupsMissing != "" {
+		f.Log.WarnContext(ctx, "groups of a person are not known", "request", web.RequestID(ctx), "provider", id, "why", a.GroupsMissing)
+	}
 	if size(a.Groups) > maxGroups {
 		f.Log.WarnContext(ctx, "groups dropped: too many to keep", "request", web.RequestID(ctx), "provider", id, "groups", len(a.Groups))
 		a.Groups = nil

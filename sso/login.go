@@ -49,9 +49,9 @@ type Login struct {
 type Start struct {
 	URL       string  `json:"-"`
 	Form      []Field `json:"-"`
-	RequestID string `json:"request_id,omitempty"` // SAML AuthnRequest ID, compared with InResponseTo
-	Nonce     string `json:"nonce,omitempty"`      // OIDC
-	Verifier  string `json:"verifier,omitempty"`   // PKCE code verifier
+	RequestID string  `json:"request_id,omitempty"` // SAML AuthnRequest ID, compared with InResponseTo
+	Nonce     string  `json:"nonce,omitempty"`      // OIDC
+	Verifier  string  `json:"verifier,omitempty"`   // PKCE code verifier
 }
 
 // Field is one hidden field of a form that a browser posts to an identity provider.
@@ -90,13 +90,19 @@ type Response interface {
 
 // Assertion is what an IdP vouches for, read only from verified bytes.
 type Assertion struct {
-	Identity     member.Identity
-	Profile      member.Profile
-	Groups       []string
-	SessionIndex string
-	SessionEnd   time.Time // SessionNotOnOrAfter; zero = no cap
-	ReplayKey    string    // assertion id (with issuer); remembered before any session is made
-	ReplayUntil  time.Time
+	Identity member.Identity
+	Profile  member.Profile
+	// Known is what a provisioning connection knows the person by, where that is
+	// not the Subject.
+	Known  member.Known
+	Groups []string
+	// GroupsMissing says why Groups is empty although the IdP has some for the
+	// person: nobody may take that for "in no group". "" = Groups is what it says.
+	GroupsMissing string
+	SessionIndex  string
+	SessionEnd    time.Time // SessionNotOnOrAfter; zero = no cap
+	ReplayKey     string    // assertion id (with issuer); remembered before any session is made
+	ReplayUntil   time.Time
 	// RefreshToken is what the provider is asked again with, "" = nothing. A
 	// secret: never stored as it is, never logged, never sent to a browser.
 	RefreshToken string `json:"-"`

@@ -3,6 +3,7 @@ package web
 import (
 	"net/mail"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -53,4 +54,18 @@ func contact(s string) string {
 		return (&url.URL{Scheme: "mailto", Opaque: url.PathEscape(s)}).String()
 	}
 	return ""
+}
+
+// cspHost is a host and port that mean nothing else in a policy: net/url lets a
+// host hold ";" and ",", which would end the directive and begin another.
+var cspHost = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?(:[0-9]{1,5})?$`)
+
+// foreignOrigin is the origin of an absolute URL, as a policy names it, or "" if a
+// form of ours must not go there.
+func foreignOrigin(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || !safeLink(raw) || u.Scheme == "" || !cspHost.MatchString(u.Host) {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }

@@ -14,8 +14,16 @@ type Page struct {
 	Refresh   string        // same-site URL to move on to at once (meta refresh and a button), or ""
 	Retry     time.Duration // sets Retry-After when positive
 	Fragment  bool          // load /static/fragment.js, which adds location.hash to the actions (gateway origin only)
+	Post      *Post         // a form for another site that a small script submits at once (gateway origin only)
 	Support   string        // whom to ask: an e-mail address, URL or plain text
 	Reference string        // set by WritePage from the request id when empty
+}
+
+// Post is a form whose fields go to another site: how SAML's HTTP-POST binding
+// sends a message by the browser. Without script the person presses its button.
+type Post struct {
+	URL    string // absolute http or https URL
+	Fields []Field
 }
 
 // Fact is one line of detail.

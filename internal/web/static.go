@@ -2,7 +2,7 @@ package web
 
 import (
 	"crypto/sha256"
-	_ "embed" // fragment.js
+	_ "embed" // the scripts
 	"encoding/base64"
 	"net/http"
 	"strconv"
@@ -12,20 +12,35 @@ import (
 //go:embed fragment.js
 var fragmentJS string
 
-const fragmentPath = "/static/fragment.js"
+//go:embed post.js
+var postJS string
 
-var fragmentHash = sync.OnceValue(func() string {
-	sum := sha256.Sum256([]byte(fragmentJS))
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
+// script is one of the small files that pages of ours load.
+type script struct{ path, text string }
+
+var (
+	fragmentScript = script{"/static/fragment.js", fragmentJS}
+	postScript     = script{"/static/post.js", postJS}
+)
+
+var scriptHashes = sync.OnceValue(func() map[string]string {
+	hashes := map[string]string{}
+	for _, s := range []script{fragmentScript, postScript} {
+		sum := sha256.Sum256([]byte(s.text))
+		hashes[s.path] = base64.RawURLEncoding.EncodeToString(sum[:12])
+	}
+	return hashes
 })
 
-// fragmentURL names the script together with its content, so that a cached copy
-// is never the one of another release.
-func fragmentURL() string { return fragmentPath + "?v=" + fragmentHash() }
+func (s script) hash() string { return scriptHashes()[s.path] }
+
+// url names the script together with its content, so that a cached copy is never
+// the one of another release.
+func (s script) url() string { return s.path + "?v=" + s.hash() }
 
 // Static serves what pages of the gateway origin load, to be mounted at
-// "/static/": one small script, /static/fragment.js. It holds nothing secret,
-// so unlike every page it may be cached: for good under the URL that names its
+// "/static/": two small scripts, fragment.js and post.js. They hold nothing secret,
+// so unlike every page they may be cached: for good under the URL that names the
 // content, else only after asking. GET and HEAD only.
 func Static() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,15 +50,21 @@ func Static() http.Handler {
 			WriteProblem(w, r, http.StatusMethodNotAllowed, "method not allowed", "")
 			return
 		}
-		if r.URL.Path != fragmentPath {
+		var s script
+		switch r.URL.Path {
+		case fragmentScript.path:
+			s = fragmentScript
+		case postScript.path:
+			s = postScript
+		default:
 			WriteProblem(w, r, http.StatusNotFound, "no such file", "")
 			return
 		}
 		secureHeaders(h, r)
-		etag := `"` + fragmentHash() + `"`
+		etag := `"` + s.hash() + `"`
 		h.Set("Etag", etag)
 		h.Set("Cache-Control", "no-cache")
-		if r.URL.Query().Get("v") == fragmentHash() {
+		if r.URL.Query().Get("v") == s.hash() {
 			h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		}
 		if r.Header.Get("If-None-Match") == etag {
@@ -51,10 +72,10 @@ func Static() http.Handler {
 			return
 		}
 		h.Set("Content-Type", "text/javascript; charset=utf-8")
-		h.Set("Content-Length", strconv.Itoa(len(fragmentJS)))
+		h.Set("Content-Length", strconv.Itoa(len(s.text)))
 		w.WriteHeader(http.StatusOK)
 		if r.Method == http.MethodGet {
-			_, _ = w.Write([]byte(fragmentJS))
+			_, _ = w.Write([]byte(s.text))
 		}
 	})
 }

@@ -49,15 +49,17 @@ type view struct {
 	CSS     template.CSS // our own embedded file, never anything from outside
 	Mark    string       // which sign stands at the top: "ok", "stop" or "fault"
 	Meta    string       // content of the refresh element
-	Script  string       // URL of fragment.js
+	Script  string       // URL of fragment.js or post.js
 	Contact string       // href for Support, "" when it is plain text
 	Forms   bool
+	target  string // of its forms, for form-action
 }
 
 // WritePage shows p to a person. A Status that is not 200..599 becomes 500.
 // Every string is escaped, stripped of control characters and bounded; links
 // are http, https or rooted paths, others are left out. The page loads nothing
-// (fragment.js excepted, on request), is never cached, framed or referred from.
+// (fragment.js or post.js excepted, on request), is never cached, framed or
+// referred from. Its forms go to this origin only, or with Post to that one only.
 //
 // Chromium applies a page's CSP form-action to the whole redirect chain of a
 // submitted form (W1), and form-action here is 'self': a handler behind one of
@@ -84,8 +86,8 @@ func WritePage(w http.ResponseWriter, r *http.Request, p Page) {
 	}
 	h := w.Header()
 	secureHeaders(h, r)
-	policy := "default-src 'none'; style-src " + theLook().styles + "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-	if v.Fragment {
+	policy := "default-src 'none'; style-src " + theLook().styles + "; form-action " + v.target + "; frame-ancestors 'none'; base-uri 'none'"
+	if v.Script != "" {
 		policy += "; script-src 'self'"
 	}
 	h.Set("Content-Security-Policy", policy)
@@ -125,7 +127,7 @@ func secureHeaders(h http.Header, r *http.Request) {
 }
 
 func present(p Page, status int) view {
-	v := view{Page: p, CSS: template.CSS(pageCSS), Mark: "ok"} //nolint:gosec // embedded constant
+	v := view{Page: p, CSS: template.CSS(pageCSS), Mark: "ok", target: "'self'"} //nolint:gosec // embedded constant
 	switch {
 	case status >= 500:
 		v.Mark = "fault"
@@ -153,7 +155,12 @@ func present(p Page, status int) view {
 		v.Refresh, v.Meta = p.Refresh, "0;url="+p.Refresh
 	}
 	if p.Fragment {
-		v.Script = fragmentURL()
+		v.Script = fragmentScript.url()
+	}
+	if v.Post = nil; p.Post != nil {
+		if origin := foreignOrigin(p.Post.URL); origin != "" {
+			v.Post, v.target, v.Script = p.Post, origin, postScript.url()
+		}
 	}
 	v.Contact = contact(v.Support)
 	return v

@@ -30,6 +30,9 @@ const maxNameID = 256
 type checker struct {
 	acs, entityID, issuer, requestID string
 
+	contexts []string  // authentication contexts of which one must have been used; empty = any
+	since    time.Time // the person must have authenticated after it; zero = whenever
+
 	now time.Time
 }
 
@@ -196,6 +199,8 @@ func (c checker) nameID(el *etree.Element, s *statement) error {
 		return refuse("encrypted_id", "encrypted NameID")
 	case value == "":
 		return refuse("subject", "empty NameID")
+	case strings.HasPrefix(value, subjectPrefix):
+		return refuse("subject", "NameID %s looks like a subject made of attributes", quote(value))
 	case utf8.RuneCountInString(value) > maxNameID:
 		return refuse("subject", "NameID of %d characters", utf8.RuneCountInString(value))
 	case strings.TrimSpace(value) != value, strings.ContainsFunc(value, unseen):
@@ -310,29 +315,6 @@ func (c checker) audience(el *etree.Element) error {
 		}
 	}
 	return refuse("audience", "audience %s, not %s", quote(first), c.entityID)
-}
-
-// authn reads an AuthnStatement. SessionNotOnOrAfter caps our session.
-func (c checker) authn(el *etree.Element, s *statement) error {
-	if _, err := c.notAhead(attr(el, "AuthnInstant"), "AuthnInstant"); err != nil {
-		return err
-	}
-	if end := attr(el, "SessionNotOnOrAfter"); end != "" {
-		t, err := c.notPast(end, "SessionNotOnOrAfter")
-		if err != nil {
-			return err
-		}
-		if s.sessionEnd.IsZero() || t.Before(s.sessionEnd) {
-			s.sessionEnd = t
-		}
-	}
-	if s.index == "" {
-		s.index = attr(el, "SessionIndex")
-	}
-	if len(s.index) > maxNameID {
-		return refuse("shape", "SessionIndex of %d bytes", len(s.index))
-	}
-	return nil
 }
 
 // notAhead reads a time that must not lie in the future.

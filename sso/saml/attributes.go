@@ -6,7 +6,6 @@ import (
 	"github.com/beevik/etree"
 
 	"github.com/ssogate/ssogate/member"
-	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso"
 )
 
@@ -58,37 +57,6 @@ func readAttributes(statements []*etree.Element) (attributes, error) {
 		}
 	}
 	return found, nil
-}
-
-// Names that the usual IdPs send, in order of preference, where the operator
-// configured none: Okta and Auth0 (plain names), Entra ID and ADFS (claim URIs),
-// OneLogin (User.*), and X.500 object ids. There is none for UserName: that is
-// the NameID unless the operator says otherwise.
-func defaultNames() settings.Attributes {
-	const claims = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
-	return settings.Attributes{
-		Email:       []string{"email", "mail", "User.email", claims + "emailaddress", "urn:oid:0.9.2342.19200300.100.1.3"},
-		DisplayName: []string{"displayName", "http://schemas.microsoft.com/identity/claims/displayname", "urn:oid:2.16.840.1.113730.3.1.241", "urn:oid:2.5.4.3"},
-		GivenName:   []string{"givenName", "firstName", "User.FirstName", claims + "givenname", "urn:oid:2.5.4.42"},
-		FamilyName:  []string{"familyName", "lastName", "surname", "sn", "User.LastName", claims + "surname", "urn:oid:2.5.4.4"},
-		Groups:      []string{"groups", "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups", "http://schemas.xmlsoap.org/claims/Group"},
-	}
-}
-
-// withDefaults fills the empty lists of what the operator configured.
-func withDefaults(a settings.Attributes) settings.Attributes {
-	d := defaultNames()
-	fill := func(list *[]string, from []string) {
-		if len(*list) == 0 {
-			*list = from
-		}
-	}
-	fill(&a.Email, d.Email)
-	fill(&a.DisplayName, d.DisplayName)
-	fill(&a.GivenName, d.GivenName)
-	fill(&a.FamilyName, d.FamilyName)
-	fill(&a.Groups, d.Groups)
-	return a
 }
 
 // lookup finds the first of the names that is present with a value.
@@ -144,28 +112,40 @@ func (a attributes) label(names []string) string {
 }
 
 // groups are taken whole or not at all: a list cut off at some length would
-// grant an arbitrary part of what was meant.
-func (a attributes) groups(names []string) []string {
+// grant an arbitrary part of what was meant. missing says why none are taken where
+// there are some.
+func (a attributes) groups(names []string) (groups []string, missing string) {
+	if link, ok := a[entraGroupsLink]; ok && (link.opaque || len(link.values) > 0) {
+		// Entra ID sends at most 150 groups in SAML and beyond them an address to ask.
+		// We do not: it is not ours to call, and needs a credential nobody gave us.
+		return nil, "overage: the person is in more groups than Entra ID sends; let it send only groups assigned to the application"
+	}
 	_, at := a.lookup(names)
 	if at.opaque {
-		return nil
+		return nil, "the attribute is not text"
 	}
-	var groups []string
 	size := 0
 	for _, v := range at.values {
 		if v == "" {
 			continue
 		}
-		if size += len(v); size > maxGroups || strings.ContainsFunc(v, unseen) {
-			return nil
+		if size += len(v); size > maxGroups {
+			return nil, "more than 4 KiB of groups"
+		}
+		if strings.ContainsFunc(v, unseen) {
+			return nil, "a group has invisible characters"
 		}
 		groups = append(groups, v)
 	}
-	return groups
+	return groups, ""
 }
 
 // result turns a checked assertion into what the flow wants to know.
 func (p *Provider) result(s statement) (sso.Assertion, error) {
+	subject, object, err := p.subject(s)
+	if err != nil {
+		return sso.Assertion{}, err
+	}
 	userName, err := s.attributes.single(p.names.UserName)
 	if err != nil {
 		return sso.Assertion{}, err
@@ -184,8 +164,9 @@ func (p *Provider) result(s statement) (sso.Assertion, error) {
 	if limit := p.now().Add(replayHorizon); until.After(limit) {
 		until = limit
 	}
-	return sso.Assertion{
-		Identity: member.Identity{Provider: p.settings.ID, Issuer: s.issuer, Subject: s.nameID},
+	groups, missing := s.attributes.groups(p.names.Groups)
+	a := sso.Assertion{
+		Identity: member.Identity{Provider: p.settings.ID, Issuer: s.issuer, Subject: subject},
 		Profile: member.Profile{
 			UserName:    userName,
 			Email:       email,
@@ -193,11 +174,16 @@ func (p *Provider) result(s statement) (sso.Assertion, error) {
 			GivenName:   s.attributes.label(p.names.GivenName),
 			FamilyName:  s.attributes.label(p.names.FamilyName),
 		},
-		Groups:       s.attributes.groups(p.names.Groups),
-		SessionIndex: s.index,
-		SessionEnd:   s.sessionEnd,
+		Groups:        groups,
+		GroupsMissing: missing,
+		SessionIndex:  s.index,
+		SessionEnd:    s.sessionEnd,
 		// The issuer is part of the key: ids are unique per IdP only.
 		ReplayKey:   "saml\x00" + s.issuer + "\x00" + s.id,
 		ReplayUntil: until,
-	}, nil
+	}
+	if subject != s.nameID {
+		a.Known = member.Known{UserName: s.nameID, ExternalID: object}
+	}
+	return a, nil
 }

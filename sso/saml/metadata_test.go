@@ -204,8 +204,8 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"URL with a query": func(o *saml.Options) { o.URL += "?x" }, "URL without host": func(o *saml.Options) { o.URL = "https://" },
 		"no keys": func(o *saml.Options) { o.Keys = nil }, "too many keys": func(o *saml.Options) { o.Keys = []saml.KeyPair{pair, pair, pair, pair} },
 		"no key": func(o *saml.Options) { o.Keys = []saml.KeyPair{pair, {Cert: k.spCert}} }, "no certificate": func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: k.sp}} },
-		"certificate of another key": func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: k.sp, Cert: k.other}} },
-		"ECDSA key":                  func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: ec, Cert: k.spCert}} },
+		"certificate of another key":  func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: k.sp, Cert: k.other}} },
+		"ECDSA key":                   func(o *saml.Options) { o.Keys = []saml.KeyPair{{Key: ec, Cert: k.spCert}} },
 		"metadata URL without client": func(o *saml.Options) { o.Provider.SAML = settings.SAMLProvider{MetadataURL: "https://idp"} },
 	} {
 		o := good

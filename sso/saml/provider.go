@@ -71,8 +71,12 @@ type Provider struct {
 // from starting: [Provider.Health] tells why, Begin and Verify answer
 // [ErrNoMetadata], and Begin tries again.
 func New(o Options) (*Provider, error) {
+	names, err := withDefaults(o.Provider.Attributes, o.Provider.Preset)
+	if err != nil {
+		return nil, err
+	}
 	p := &Provider{
-		settings: o.Provider, names: withDefaults(o.Provider.Attributes),
+		settings: o.Provider, names: names,
 		keys: slices.Clone(o.Keys), client: o.HTTP, now: o.Now,
 	}
 	if p.now == nil {

@@ -49,6 +49,10 @@ func (r *response) Verify(_ context.Context, l sso.Login) (_ sso.Assertion, err 
 		return sso.Assertion{}, err
 	}
 	c := checker{acs: p.acs, entityID: p.entityID, issuer: idp.entityID, requestID: l.Start.RequestID, now: now}
+	if p.settings.SAML.ForceAuthn {
+		c.since = l.Expires.Add(-sso.LoginLifetime)
+	}
+	c.contexts = p.settings.SAML.AuthnContext
 	if err := c.response(m); err != nil {
 		return sso.Assertion{}, err
 	}
