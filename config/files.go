@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -40,6 +41,7 @@ func readFiles(c *Config, base string) faults {
 		p, at := &c.Providers[i], index("providers", i)
 		r.secret(join(at, "client_secret"), &p.ClientSecret, &p.ClientSecretFile)
 		r.metadata(join(at, "metadata_file"), &p.MetadataFile)
+		r.serviceAccount(join(at, "directory_key_file"), &p.DirectoryKeyFile)
 		for j := range p.CertificateFiles {
 			r.certificates(index(join(at, "certificate_files"), j), &p.CertificateFiles[j])
 		}
@@ -139,6 +141,30 @@ func (r *fileReader) metadata(key string, path *string) {
 		r.unreadable(key, *path, err)
 	case len(strings.TrimSpace(string(data))) == 0:
 		r.faults.add(key, *path+" is empty", "download the metadata of the identity provider again")
+	}
+}
+
+// serviceAccount checks that a file is a Google key file, without repeating any of
+// it: it is a secret that reads the whole company's groups.
+func (r *fileReader) serviceAccount(key string, path *string) {
+	if *path == "" {
+		return
+	}
+	*path = r.absolute(*path)
+	data, info, err := readLimited(*path, maxSecretFile)
+	if err != nil {
+		r.unreadable(key, *path, err)
+		return
+	}
+	if problem := readableByOthers(info); problem != "" {
+		r.faults.add(key, problem, "chmod 600 "+*path)
+		return
+	}
+	var account struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(data, &account) != nil || account.Type != "service_account" {
+		r.faults.add(key, *path+" is not the JSON key file of a service account", "make a key of type JSON for the service account in the Google Cloud console")
 	}
 }
 

@@ -128,3 +128,40 @@ func TestPipeIsNotWaitedFor(t *testing.T) {
 		t.Errorf("got %v", fs)
 	}
 }
+
+// The key of a service account reads the whole company's groups: it is checked like
+// a secret, and never repeated.
+func TestServiceAccountFiles(t *testing.T) {
+	const google = "providers: [{id: g, preset: google, client_id: c, client_secret: Zk3v0Qw8RtYu1PlMn5Bs, hosted_domains: [example.com], directory_key_file: k.json, directory_admin: a@example.com}]\n"
+	for _, tc := range []struct {
+		why, content string
+		mode         os.FileMode
+		refused      bool
+	}{
+		{"benign", `{"type":"service_account","private_key":"x"}`, 0o600, false},
+		{"readable by others", `{"type":"service_account","private_key":"x"}`, 0o644, true},
+		{"a user's credentials", `{"type":"authorized_user"}`, 0o600, true},
+		{"not JSON", "-----BEGIN PRIVATE KEY-----", 0o600, true},
+		{"missing", "", 0, true},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			dir := t.TempDir()
+			if tc.content != "" {
+				if err := os.WriteFile(filepath.Join(dir, "k.json"), []byte(tc.content), tc.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := write(t, dir, "c.yaml", minimal()+google)
+			c, err := Load(path, nil)
+			if (err != nil) != tc.refused {
+				t.Fatal(err)
+			}
+			if err == nil && c.Providers[0].DirectoryKeyFile != filepath.Join(dir, "k.json") {
+				t.Errorf("path %s: a file is found beside the config", c.Providers[0].DirectoryKeyFile)
+			}
+			if err != nil && (!strings.Contains(err.Error(), "directory_key_file") || strings.Contains(err.Error(), "BEGIN")) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}

@@ -143,10 +143,17 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 		return sso.Assertion{}, err
 	}
 	out, err := a.p.assertion(c, l)
+	if err == nil && a.p.groups != nil {
+		sub, _ := c.text("sub") // checked above
+		out.Groups, err = a.p.groups.groups(ctx, sub)
+	}
 	if err == nil && a.p.cfg.OIDC.Recheck > 0 {
 		out.RefreshToken = t.refresh // otherwise nobody needs it: what is not kept cannot leak
 	}
-	return out, err
+	if err != nil {
+		return sso.Assertion{}, err
+	}
+	return out, nil
 }
 
 // matches binds what a browser brought to exactly this Login (rows O01, O08).

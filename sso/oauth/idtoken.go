@@ -25,6 +25,7 @@ func (p *Provider) checkIDToken(ctx context.Context, m *metadata, t tokens, l ss
 		func(c claims) error { return checkNonce(c, l.Start.Nonce) },
 		func(c claims) error { return p.checkFreshness(c, l) },
 		checkSubject,
+		p.checkHostedDomain,
 	})
 }
 
@@ -152,7 +153,7 @@ func checkNonce(c claims, want string) error {
 // auth_time must say that it happened since the Login was made. A provider that
 // ignored prompt=login would otherwise hand the old account back in silence.
 func (p *Provider) checkFreshness(c claims, l sso.Login) error {
-	if !l.ForceAuthn {
+	if !l.ForceAuthn || p.google() { // see googleParams
 		return nil
 	}
 	at, err := c.when("auth_time")

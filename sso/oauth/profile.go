@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/ssogate/ssogate/internal/secret"
@@ -73,9 +75,13 @@ func (p *Provider) assertion(c claims, l sso.Login) (sso.Assertion, error) {
 	if err != nil {
 		return sso.Assertion{}, refuse("claims", err)
 	}
+	subject, err := p.subject(c, sub)
+	if err != nil {
+		return sso.Assertion{}, err
+	}
 	issuer := p.cfg.OIDC.Issuer
 	return sso.Assertion{
-		Identity:     member.Identity{Provider: p.cfg.ID, Issuer: issuer, Subject: sub},
+		Identity:     member.Identity{Provider: p.cfg.ID, Issuer: issuer, Subject: subject},
 		Profile:      profile,
 		Groups:       groups,
 		SessionIndex: sid,
@@ -84,6 +90,38 @@ func (p *Provider) assertion(c claims, l sso.Login) (sso.Assertion, error) {
 		ReplayKey:   issuer + "#" + secret.Sum(l.Start.Nonce).String(),
 		ReplayUntil: l.Expires.Add(Skew),
 	}, nil
+}
+
+// subjectPrefix begins every subject that is made of claims. A provider may not
+// use it for a sub: an operator who changes from one to the other must never hand
+// the account of whoever had the sub "7" to the person whose claim is now "7".
+const subjectPrefix = "claim:"
+
+// subject is what identifies a person: sub, or all of the claims that the operator
+// named together (attributes.subject; such as tid and oid of Entra ID, whose sub
+// differs from one registration to the next). All, not the first that is there:
+// with one missing somebody would be somebody else.
+func (p *Provider) subject(c claims, sub string) (string, error) {
+	names := p.cfg.Attributes.Subject
+	if len(names) == 0 || (len(names) == 1 && names[0] == "sub") {
+		if strings.HasPrefix(sub, subjectPrefix) {
+			return "", refuse("subject", errors.New("sub looks like one that is made of claims"))
+		}
+		return sub, nil
+	}
+	var parts []string
+	for _, name := range names {
+		v, err := c.text(name)
+		if err != nil || v == "" {
+			return "", refuse("subject_missing", fmt.Errorf("the token carries no text claim %q, which identifies people", printable(name, 60)))
+		}
+		parts = append(parts, url.QueryEscape(name)+"="+url.QueryEscape(v))
+	}
+	subject := subjectPrefix + strings.Join(parts, "&")
+	if len(subject) > member.MaxSubject {
+		return "", refuse("subject", errors.New("the claims that identify people are too long"))
+	}
+	return subject, nil
 }
 
 func (p *Provider) profile(c claims) (member.Profile, error) {

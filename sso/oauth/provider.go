@@ -46,6 +46,7 @@ type Provider struct {
 	now      clock.Func
 	timeout  time.Duration
 	disc     *discovery
+	groups   *directory // Google Workspace; nil: groups are what the claims say
 }
 
 // New checks the options. It makes no call: a provider that is down must not
@@ -85,6 +86,11 @@ func New(o Options) (*Provider, error) {
 	// A third of the whole for each document: a key set that hangs must leave time
 	// for going on with the last good keys.
 	pr.disc = newDiscovery(p.OIDC.Issuer, p.OIDC.ClientSecret != "", o.HTTP, o.Now, o.Timeout/3)
+	if pr.google() {
+		if pr.groups, err = newDirectory(p, pr.direct, o.Now); err != nil {
+			return nil, fmt.Errorf("oauth: provider %q: %w", p.ID, err)
+		}
+	}
 	return pr, nil
 }
 
@@ -147,7 +153,10 @@ func (p *Provider) Begin(ctx context.Context, l sso.Login) (sso.Start, error) {
 		// PKCE ignores the parameters, and "plain" would protect nothing.
 		oauth2.S256ChallengeOption(start.Verifier),
 	}
-	if l.ForceAuthn {
+	switch {
+	case p.google():
+		opts = append(opts, p.googleParams(l.ForceAuthn)...)
+	case l.ForceAuthn:
 		// prompt=login is a wish; max_age makes auth_time mandatory in the ID
 		// token, so that Verify can see whether the wish was met (Core 3.1.2.1).
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))

@@ -101,6 +101,7 @@ func (r *refreshed) Verify(ctx context.Context) error {
 		func(c claims) error { return r.p.checkParties(c, r.m) },
 		r.sameSubject,
 		r.p.checkTimes,
+		r.sameDomain,
 	})
 	if err == nil {
 		return nil
@@ -110,7 +111,7 @@ func (r *refreshed) Verify(ctx context.Context) error {
 	case !ok:
 		return &sso.RefreshError{Outcome: "keys", Err: err}
 	// Read from a token whose signature was good.
-	case slices.Contains([]string{"issuer", "audience", "azp", "subject"}, v.Reason):
+	case slices.Contains([]string{"issuer", "audience", "azp", "subject", "hosted_domain"}, v.Reason):
 		return &sso.RefreshError{Outcome: "mismatch", Refused: true, Err: err}
 	default: // unreadable, unsigned, out of date: nothing is known of the person
 		return &sso.RefreshError{Outcome: "id_token", Err: err}
@@ -121,10 +122,27 @@ func (r *refreshed) sameSubject(c claims) error {
 	if err := checkSubject(c); err != nil {
 		return err
 	}
-	if sub, err := c.text("sub"); err != nil || sub != r.who.Subject {
+	sub, err := c.text("sub")
+	if err != nil {
+		return refuse("subject", err)
+	}
+	subject, err := r.p.subject(c, sub)
+	if err != nil {
+		return err
+	}
+	if subject != r.who.Subject {
 		return refuse("subject", errors.New("the token is about somebody else"))
 	}
 	return nil
+}
+
+// sameDomain: an account that was moved to another organisation is out. A token
+// given for a refresh token may lack the claim (Core section 12.2 asks for few).
+func (r *refreshed) sameDomain(c claims) error {
+	if !c.has("hd") {
+		return nil
+	}
+	return r.p.checkHostedDomain(c.without("email"))
 }
 
 // refreshError sorts what the token endpoint said. Only invalid_grant (RFC 6749
