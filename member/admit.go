@@ -19,6 +19,9 @@ import (
 //     invited address;
 //  4. a new member, where Join is idp and no tombstone stands in the way.
 //
+// Where the provider's groups are teams (Login.Teams) they are made so in the same
+// transaction, and the labels of a member who joined by signing in follow his provider.
+//
 // An e-mail address alone never links (G6). A pending invitation is accepted in
 // the same transaction when the person clicked (Login.Accept), opened its link,
 // or the connection's activation asks for no click. Links, joins, acceptances
@@ -35,8 +38,10 @@ func (d *Directory) Admit(ctx context.Context, l Login) (Member, error) {
 	}
 	l.Profile = cleanProfile(l.Profile)
 	var a *admission
+	var seq int64
 	err := again(func() error {
 		return d.Store.Update(ctx, func(tx Tx) error {
+			seq = 0
 			a = &admission{Login: l, d: d, tx: tx}
 			// Before anything else is read: what ends everybody after this moment ends
 			// the session that is made of this admission too (C6).
@@ -47,11 +52,15 @@ func (d *Directory) Admit(ctx context.Context, l Login) (Member, error) {
 			if err := a.run(); err != nil {
 				return err
 			}
-			a.member.AsOf = asOf
-			if a.audit == nil {
-				return nil
+			if a.refusal == nil && a.member.Admitted() {
+				if seq, err = a.settle(); err != nil {
+					return err
+				}
+			} else if a.audit != nil {
+				return tx.Audit(*a.audit) // it commits
 			}
-			return tx.Audit(*a.audit) // also that of a refusal: it commits
+			a.member.AsOf = asOf
+			return nil
 		})
 	})
 	switch {
@@ -61,6 +70,10 @@ func (d *Directory) Admit(ctx context.Context, l Login) (Member, error) {
 		return Member{}, a.refusal
 	case !a.member.Admitted():
 		return Member{}, &Refusal{Member: a.member} // unreachable; the zero decision refuses
+	}
+	// A team that he lost with this sign-in is lost everywhere before he goes on (G1).
+	if err := d.barrier(ctx, seq); err != nil {
+		return Member{}, err
 	}
 	return a.member, nil
 }

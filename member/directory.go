@@ -24,7 +24,11 @@ type Login struct {
 	Known      Known
 	Profile    Profile
 	Groups     []string
-	Join       Join        // the provider's policy
+	// GroupsMissing says why Groups is empty although the provider has some for the
+	// person; "" = Groups is all.
+	GroupsMissing string
+	Teams         bool        // his Groups are his teams; without effect where Connection is set
+	Join          Join        // the provider's policy
 	Connection *Connection // the provider's enabled SCIM connection, or nil
 	Invitation string      // hash of the invitation token this browser opened, or ""
 	Accept     bool        // the person just clicked "accept" on our page

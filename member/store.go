@@ -62,6 +62,7 @@ type Identities interface {
 	MemberByIdentity(i Identity) (Member, error)
 	IdentitiesOf(id ID) ([]Identity, error)
 	InsertIdentity(id ID, i Identity) error // ErrConflict
+	DeleteIdentity(id ID, i Identity) error // no error when there is none
 	Tombstone(i Identity) (Tombstone, error)
 	InsertTombstone(t Tombstone) error        // replaces
 	DeleteTombstones(id ID, i Identity) error // by member id when i is zero, else by identity

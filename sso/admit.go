@@ -11,6 +11,7 @@ import (
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/settings"
 )
 
 // minSession is the least that an IdP must allow (SessionNotOnOrAfter). A session that is
@@ -49,7 +50,8 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, o outcome, accepted
 		return
 	}
 	login := member.Login{
-		Identity: a.Identity, Known: a.Known, Profile: a.Profile, Groups: a.Groups, Join: p.Join,
+		Identity: a.Identity, Known: a.Known, Profile: a.Profile, Groups: a.Groups, GroupsMissing: a.GroupsMissing,
+		Teams: p.Groups == settings.GroupsTeams, Join: p.Join,
 		Invitation: o.Login.Invitation, Accept: accepted, Actor: f.actor(r, "signin:"+p.ID),
 	}
 	if c, ok := s.ConnectionOf(p.ID); ok {

@@ -97,7 +97,7 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 	}
 	if size(a.Groups) > maxGroups {
 		f.Log.WarnContext(ctx, "groups dropped: too many to keep", "request", web.RequestID(ctx), "provider", id, "groups", len(a.Groups))
-		a.Groups = nil
+		a.Groups, a.GroupsMissing = nil, "too_many"
 	}
 	// Remembered before any session is made; a store that cannot remember refuses the sign-in.
 	if err := f.Pending.Once(ctx, key(KindAssertion, id+"|"+a.ReplayKey), a.ReplayUntil); errors.Is(err, ErrUsed) {

@@ -248,6 +248,13 @@ func (t *tx) InsertIdentity(id member.ID, i member.Identity) error {
 	return nil
 }
 
+func (t *tx) DeleteIdentity(id member.ID, i member.Identity) error {
+	if t.identities[i] == id {
+		delete(t.identities, i)
+	}
+	return nil
+}
+
 func (t *tx) Tombstone(i member.Identity) (member.Tombstone, error) {
 	s, ok := t.tombstones[i]
 	if !ok {

@@ -292,6 +292,19 @@ func identities(t *testing.T, s member.Store) {
 	j := i
 	j.Subject = "other"
 	update(t, s, func(tx member.Tx) error {
+		return errors.Join(tx.InsertIdentity(a.ID, j),
+			tx.DeleteIdentity(b.ID, i), // not his
+			tx.DeleteIdentity(a.ID, j),
+			tx.DeleteIdentity(a.ID, j)) // gone already
+	})
+	view(t, s, func(tx member.Tx) error {
+		is, err := tx.IdentitiesOf(a.ID)
+		if !reflect.DeepEqual(is, []member.Identity{i}) {
+			t.Errorf("identities after one was deleted: %v", is)
+		}
+		return err
+	})
+	update(t, s, func(tx member.Tx) error {
 		return errors.Join(tx.InsertTombstone(member.Tombstone{Identity: i, Member: a.ID, At: epoch}),
 			tx.InsertTombstone(member.Tombstone{Identity: i, Member: b.ID, At: epoch}), // replaces
 			tx.InsertTombstone(member.Tombstone{Identity: j, Member: b.ID, At: epoch}),

@@ -175,6 +175,13 @@ func (t *tx) InsertIdentity(id member.ID, i member.Identity) error {
 	return err
 }
 
+// DeleteIdentity implements member.Identities.
+func (t *tx) DeleteIdentity(id member.ID, i member.Identity) error {
+	_, err := t.exec("delete identity", "DELETE FROM identities WHERE provider = $1 AND issuer = $2 AND subject = $3 AND member = $4",
+		i.Provider, i.Issuer, i.Subject, string(id))
+	return err
+}
+
 // Tombstone implements member.Identities.
 func (t *tx) Tombstone(i member.Identity) (member.Tombstone, error) {
 	s := member.Tombstone{Identity: i}
