@@ -20,19 +20,19 @@ type Actor struct {
 
 // Login is what a verified sign-in brings to [Directory.Admit].
 type Login struct {
-	Identity   Identity
-	Known      Known
-	Profile    Profile
-	Groups     []string
+	Identity Identity
+	Known    Known
+	Profile  Profile
+	Groups   []string
 	// GroupsMissing says why Groups is empty although the provider has some for the
 	// person; "" = Groups is all.
 	GroupsMissing string
 	Teams         bool        // his Groups are his teams; without effect where Connection is set
 	Join          Join        // the provider's policy
-	Connection *Connection // the provider's enabled SCIM connection, or nil
-	Invitation string      // hash of the invitation token this browser opened, or ""
-	Accept     bool        // the person just clicked "accept" on our page
-	Actor      Actor
+	Connection    *Connection // the provider's enabled SCIM connection, or nil
+	Invitation    string      // hash of the invitation token this browser opened, or ""
+	Accept        bool        // the person just clicked "accept" on our page
+	Actor         Actor
 }
 
 // Known is what a provider's directory calls a person: what its SCIM connection's
