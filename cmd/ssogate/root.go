@@ -80,6 +80,7 @@ func commands(a *app) []*cobra.Command {
 		newSCIM(a), newMail(a),
 		newSessions(a),
 		newKeys(a),
+		newProvider(a),
 		newVersion(a),
 	}
 }

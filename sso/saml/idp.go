@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,8 +47,12 @@ type idp struct {
 	sloRedirectResponse, sloPostResponse *url.URL
 
 	certs      []*x509.Certificate
-	validUntil time.Time // zero = no limit
-	read       time.Time
+	validUntil time.Time     // zero = no limit
+	cacheFor   time.Duration // cacheDuration; 0 = not said
+	// transientOnly: the metadata offers no NameID that stays the same. A hint at
+	// set-up; what counts is what comes.
+	transientOnly bool
+	read          time.Time
 }
 
 // parseMetadata reads IdP metadata (EntityDescriptor, or EntitiesDescriptor with
@@ -85,6 +90,10 @@ func parseMetadata(raw []byte, now time.Time) (*idp, error) {
 		return nil, err
 	}
 	i := &idp{entityID: entity.EntityID, certs: certs, validUntil: validUntil, read: now}
+	if i.cacheFor = max(entity.CacheDuration, d.CacheDuration, 0); entity.CacheDuration > 0 && d.CacheDuration > 0 {
+		i.cacheFor = min(entity.CacheDuration, d.CacheDuration)
+	}
+	i.transientOnly = len(d.NameIDFormats) > 0 && !slices.ContainsFunc(d.NameIDFormats, func(f saml.NameIDFormat) bool { return f != formatTransient })
 	if err := i.endpoints(d); err != nil {
 		return nil, err
 	}

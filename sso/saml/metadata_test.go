@@ -249,7 +249,7 @@ func TestMetadataRefreshKeepsTheLastGoodS31(t *testing.T) {
 	f := newFixture(t)
 	now := f.now
 	p, err := saml.New(saml.Options{
-		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{MetadataURL: s.URL}},
+		Provider: settings.Provider{ID: "okta", Protocol: settings.SAML, Active: true, SAML: settings.SAMLProvider{MetadataURL: s.URL, AutoAccept: true}},
 		URL:      gateway, Keys: []saml.KeyPair{{Key: k.sp, Cert: k.spCert}}, HTTP: s.Client(), Now: func() time.Time { return now },
 	})
 	f.ok(err)
@@ -286,7 +286,7 @@ func TestMetadataRefreshKeepsTheLastGoodS31(t *testing.T) {
 		}
 		f.accept(l, response)
 	}
-	// A rotation: the new certificate counts at once, the old one no longer.
+	// A rotation with auto_accept: the new certificate counts at once, the old one no longer.
 	s.answer(200, descriptor{keys: []key{{"signing", k.other}}}.xml())
 	f.ok(p.Refresh(context.Background()))
 	f.refuse(l, response, "signed with a certificate that was withdrawn", "signature")
@@ -417,9 +417,12 @@ func TestKeepFreshStopsWithItsContext(t *testing.T) {
 	failed, done := make(chan error, 16), make(chan struct{})
 	go func() {
 		defer close(done)
-		p.KeepFresh(ctx, time.Millisecond, func(err error) {
+		p.KeepFresh(ctx, time.Millisecond, func(n saml.Notice) {
+			if n.Kind != "metadata_failed" {
+				return
+			}
 			select {
-			case failed <- err:
+			case failed <- n.Err:
 			default:
 			}
 		})

@@ -35,7 +35,10 @@ type Options struct {
 	// metadata, so that a key can be replaced while an IdP still uses the other.
 	Keys []KeyPair
 	HTTP *http.Client // SSRF-safe client that fetches metadata
-	Now  clock.Func   // default time.Now
+	// Store keeps the last good copy of fetched metadata, and what waits for
+	// approval; nil keeps both in memory only.
+	Store Store
+	Now   clock.Func // default time.Now
 }
 
 // MaxKeys bounds [Options].Keys: each one is a decryption that an unsigned
@@ -54,19 +57,26 @@ type Provider struct {
 	client   *http.Client
 	now      clock.Func
 
-	idp    atomic.Pointer[idp] // nil until metadata was read once
-	panics atomic.Int64
-	skew   atomic.Int64 // nanoseconds, of the last accepted assertion
+	idp     atomic.Pointer[idp]    // nil until metadata was read once
+	failure atomic.Pointer[error]  // of the last refresh; outside of mu, for whoever asks while one hangs
+	pending atomic.Pointer[string] // digest of the change that waits
+	panics  atomic.Int64
+	skew    atomic.Int64 // nanoseconds, of the last accepted assertion
 
-	mu      sync.Mutex // one fetch at a time; guards failure and tried
-	failure error
+	store Store
+
+	mu      sync.Mutex // one fetch at a time; guards what follows
+	kept    kept       // of the metadata URL
 	tried   time.Time
+	notices []Notice        // not yet told
+	told    map[string]bool // notices that were given; bounded by certificates and dates
 }
 
 // New makes a provider. What the settings hold (XML, or entity id, URL and
 // certificates) is checked now, and any fault is an error.
 //
-// A metadata URL is fetched now, within 10 seconds. If that fails the provider
+// A metadata URL that Options.Store has a copy of waits for [Provider.KeepFresh].
+// Otherwise it is fetched now, within 10 seconds. If that fails the provider
 // is returned all the same, so that an IdP that is down cannot keep the gateway
 // from starting: [Provider.Health] tells why, Begin and Verify answer
 // [ErrNoMetadata], and Begin tries again.
@@ -77,7 +87,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{
 		settings: o.Provider, names: names,
-		keys: slices.Clone(o.Keys), client: o.HTTP, now: o.Now,
+		keys: slices.Clone(o.Keys), client: o.HTTP, store: o.Store, now: o.Now, told: map[string]bool{},
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -109,7 +119,12 @@ func New(o Options) (*Provider, error) {
 	if p.client == nil {
 		return nil, errors.New("saml: a metadata URL needs an HTTP client")
 	}
-	_ = p.Refresh(context.Background()) // kept for Health
+	if err := p.Reload(context.Background()); err != nil {
+		return nil, err
+	}
+	if !p.kept.known() {
+		_ = p.Refresh(context.Background()) // kept for Health
+	}
 	return p, nil
 }
 

@@ -29,11 +29,12 @@ import (
 // command takes the lock itself, and PostgreSQL is opened beside its nodes. The
 // three ways behave alike.
 type Control struct {
-	SCIM     SCIMAdmin
-	Log      SCIMLog
-	Sessions SessionAdmin
-	Keys     KeyAdmin
-	close    func() error
+	SCIM      SCIMAdmin
+	Log       SCIMLog
+	Sessions  SessionAdmin
+	Keys      KeyAdmin
+	Providers ProviderAdmin
+	close     func() error
 }
 
 // Close gives back what OpenControl opened.
@@ -74,11 +75,12 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	nodes := session.NewPublisher(db, nil)
 	dir := &member.Directory{Store: db, Revoker: nodes}
 	return &Control{
-		SCIM:     storedSCIM{db, dir},
-		Log:      storedSCIMLog{db},
-		Sessions: storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
-		Keys:     storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
-		close:    stores.close,
+		SCIM:      storedSCIM{db, dir},
+		Log:       storedSCIMLog{db},
+		Sessions:  storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
+		Keys:      storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
+		Providers: storedProviders{c, db, dir, time.Now},
+		close:     stores.close,
 	}, nil
 }
 
@@ -86,11 +88,12 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 func (s *Server) ownControl() *Control {
 	lister := func(context.Context) (*session.Lister, error) { return &s.manager.Lister, nil }
 	return &Control{
-		SCIM:     storedSCIM{s.db, s.directory},
-		Log:      storedSCIMLog{s.db},
-		Sessions: storedSessions{dir: s.directory, lister: lister, db: s.db},
-		Keys:     storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
-		close:    func() error { return nil }, // the process closes what it serves
+		SCIM:      storedSCIM{s.db, s.directory},
+		Log:       storedSCIMLog{s.db},
+		Sessions:  storedSessions{dir: s.directory, lister: lister, db: s.db},
+		Keys:      storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
+		Providers: storedProviders{s.cfg, s.db, s.directory, s.now},
+		close:     func() error { return nil }, // the process closes what it serves
 	}
 }
 
@@ -153,17 +156,19 @@ func (c *Control) handler() http.Handler {
 	c.serveSCIMLog(mux)
 	c.serveSessions(mux)
 	c.serveKeys(mux)
+	c.serveProviders(mux)
 	return mux
 }
 
 // remoteControl asks the running process.
 func remoteControl(client *http.Client) *Control {
 	return &Control{
-		SCIM:     remoteSCIM{client},
-		Log:      remoteSCIMLog{client},
-		Sessions: remoteSessions{client},
-		Keys:     remoteKeys{client},
-		close:    func() error { client.CloseIdleConnections(); return nil },
+		SCIM:      remoteSCIM{client},
+		Log:       remoteSCIMLog{client},
+		Sessions:  remoteSessions{client},
+		Keys:      remoteKeys{client},
+		Providers: remoteProviders{client},
+		close:     func() error { client.CloseIdleConnections(); return nil },
 	}
 }
 

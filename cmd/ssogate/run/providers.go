@@ -25,6 +25,9 @@ func (s *Server) makeProviders(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.registry.Register(&samlMetrics{s}); err != nil {
+		return err
+	}
 	for _, p := range s.settings.Load().Providers {
 		switch p.Protocol {
 		case settings.SAML:
@@ -48,7 +51,7 @@ func (s *Server) makeSAML(ctx context.Context, p settings.Provider, client *http
 	if err != nil {
 		return err
 	}
-	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: []saml.KeyPair{{Key: key, Cert: cert}}, HTTP: client, Now: s.now})
+	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: []saml.KeyPair{{Key: key, Cert: cert}}, HTTP: client, Store: s.db, Now: s.now})
 	if err != nil {
 		return err
 	}
@@ -56,9 +59,7 @@ func (s *Server) makeSAML(ctx context.Context, p settings.Provider, client *http
 		s.log.Warn("identity provider metadata cannot be read yet; sign-in through it waits for it", "provider", p.ID, "err", h.Err)
 	}
 	s.background = append(s.background, func(ctx context.Context) {
-		provider.KeepFresh(ctx, metadataEvery, func(err error) {
-			s.log.Warn("identity provider metadata cannot be refreshed; the last good one is used", "provider", p.ID, "err", err)
-		})
+		provider.KeepFresh(ctx, metadataEvery, func(n saml.Notice) { s.notice(p.ID, n) })
 	})
 	s.providers[p.ID] = provider
 	return nil

@@ -109,6 +109,8 @@ func (s *Server) reload(ctx context.Context, what string) error {
 	switch what {
 	case member.ReloadKeys:
 		return s.cookies.Reload(ctx)
+	case member.ReloadMetadata:
+		return s.reloadMetadata(ctx)
 	case member.ReloadSettings:
 	default:
 		return nil
