@@ -64,6 +64,31 @@ func TestExternalIDMatchesByteForByte(t *testing.T) {
 	})
 }
 
+// A subject that SCIM does not carry: the connection knows the person by Known, and
+// so does the tombstone of somebody who was removed before he ever signed in.
+func TestKnownIsWhatProvisioningComparesWith(t *testing.T) {
+	onStores(t, func(t *testing.T, f *fixture) {
+		m := f.create(entra, "ben@corp.example") // external id "ext:ben@corp.example"
+		l := login(entra, "attribute:tid=1&oid=2")
+		f.refused(l, member.RefusedNotMember, "the subject alone is in no directory")
+		l.Known = member.Known{ExternalID: "EXT:ben@corp.example"}
+		f.refused(l, member.RefusedNotMember, "external ids are case-exact")
+		l.Known = member.Known{UserName: "ben@corp.example", ExternalID: "other"}
+		f.refused(l, member.RefusedNotMember, "the user name is not this connection's match")
+		l.Known = member.Known{ExternalID: "ext:ben@corp.example"}
+		if got, err := f.Admit(ctx, l); err != nil || got.ID != m.ID {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		other := login(entra, "attribute:tid=1&oid=3")
+		other.Known = l.Known
+		f.refused(other, member.RefusedSecondSubject, "what SCIM knows a person by links once only")
+		l.Known = member.Known{}
+		if got, err := f.Admit(ctx, l); err != nil || got.ID != m.ID {
+			t.Fatalf("linked, and not found by the subject: %+v, %v", got, err)
+		}
+	})
+}
+
 func TestEmailAddressAloneNeverLinks_G6_O12(t *testing.T) {
 	onStores(t, func(t *testing.T, f *fixture) {
 		victim := f.active(okta, "ana@corp.example")

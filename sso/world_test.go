@@ -317,6 +317,7 @@ type provider struct {
 	info  sso.Info
 	world *world
 	begin error
+	form  []sso.Field // what Begin answers besides a URL
 	// change edits what is vouched for; refuse is what Verify answers instead.
 	change func(*sso.Assertion)
 	refuse error
@@ -333,7 +334,7 @@ func (p *provider) Begin(_ context.Context, l sso.Login) (sso.Start, error) {
 	p.serial++
 	id := fmt.Sprint("req-", p.serial)
 	u := url.URL{Scheme: "https", Host: idpHost, Path: "/" + p.info.ID, RawQuery: url.Values{"state": {l.ID}, "req": {id}, "force": {fmt.Sprint(l.ForceAuthn)}}.Encode()}
-	return sso.Start{URL: u.String(), RequestID: id}, nil
+	return sso.Start{URL: u.String(), Form: p.form, RequestID: id}, nil
 }
 
 func (p *provider) ServeMetadata(w http.ResponseWriter, _ *http.Request) {

@@ -73,6 +73,14 @@ func pageServer(t *testing.T) *httptest.Server {
 	mux.HandleFunc("/auto", func(w http.ResponseWriter, r *http.Request) {
 		web.WritePage(w, r, web.Page{Status: 200, Title: "On the way", Refresh: "/landed?code=1", Fragment: r.URL.Query().Has("fragment")})
 	})
+	mux.HandleFunc("/post", func(w http.ResponseWriter, r *http.Request) {
+		web.WritePage(w, r, web.Page{Status: 200, Title: "On the way", Post: &web.Post{
+			URL: r.URL.Query().Get("to"), Fields: []web.Field{{Name: "submit", Value: "1"}, {Name: "SAMLRequest", Value: "a+b/c=\"<&"}},
+		}})
+	})
+	mux.HandleFunc("POST /elsewhere", func(w http.ResponseWriter, r *http.Request) {
+		web.WritePage(w, r, web.Page{Status: 200, Title: "landed " + r.PostFormValue("SAMLRequest")})
+	})
 	mux.HandleFunc("/landed", func(w http.ResponseWriter, r *http.Request) {
 		web.WritePage(w, r, web.Page{Status: 200, Title: "landed " + r.URL.RawQuery})
 	})
@@ -86,6 +94,7 @@ func TestInChromium(t *testing.T) {
 	ctx := testserver.Browser(t)
 	t.Run("U02 pages look right and are inert", func(t *testing.T) { checkPages(t, ctx) })
 	t.Run("refresh page moves on", func(t *testing.T) { checkRefresh(t, ctx) })
+	t.Run("a message is posted to another site", func(t *testing.T) { checkPost(t, ctx) })
 	t.Run("R01 return path stays on the origin", func(t *testing.T) { checkReturns(t, ctx) })
 }
 
@@ -129,6 +138,26 @@ func checkRefresh(t *testing.T, ctx context.Context) { //nolint:revive // as abo
 		if title != c.want {
 			t.Errorf("%.60s: arrived at %q (%v), want %q", c.from, title, err, c.want)
 		}
+	}
+}
+
+// The policy lets the form go to the one origin it is for, and the script sends it.
+func checkPost(t *testing.T, ctx context.Context) { //nolint:revive // as above
+	srv, idp := pageServer(t), pageServer(t)
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(srv.URL+"/post?to="+url.QueryEscape(idp.URL+"/elsewhere"))); err != nil {
+		t.Fatal(err)
+	}
+	var title string
+	var err error
+	for range 100 { // as above
+		title, err = chromedp.Run(ctx, chromedp.Title())
+		if err == nil && strings.HasPrefix(title, "landed") {
+			break
+		}
+		_ = chromedp.Do(ctx, chromedp.Sleep(20*time.Millisecond))
+	}
+	if want := `landed a+b/c="<&`; title != want {
+		t.Errorf("arrived at %q (%v), want %q", title, err, want)
 	}
 }
 

@@ -38,7 +38,11 @@ func (p *Provider) KeepFresh(ctx context.Context, interval time.Duration, report
 				report(n)
 			}
 		}
-		timer := time.NewTimer(p.wait(interval, failures))
+		wait := p.wait(interval, failures)
+		if p.untried() { // what Store had may be of last week
+			wait = 0
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -52,6 +56,12 @@ func (p *Provider) KeepFresh(ctx context.Context, interval time.Duration, report
 			report(Notice{Kind: "metadata_failed", Err: err})
 		}
 	}
+}
+
+func (p *Provider) untried() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tried.IsZero() && p.settings.SAML.MetadataURL != ""
 }
 
 // wait is how long until the next refresh.
