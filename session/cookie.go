@@ -216,3 +216,22 @@ func (c *Cookies) Bound(r *http.Request, d Door) (secret.Hash, bool) {
 
 // RotateBinding forgets the binding cookie, at logout and account change (W2).
 func (c *Cookies) RotateBinding(w http.ResponseWriter, d Door) { c.set(w, d, "binding", "", -1) }
+
+// preferAge is how long a browser remembers a choice, in seconds.
+const preferAge = 180 * 24 * 3600
+
+// Prefer lets this browser remember which identity provider it was sent to. It is a
+// convenience that decides nothing, so it is not sealed: whoever changes it changes
+// the order of buttons.
+func (c *Cookies) Prefer(w http.ResponseWriter, provider string) {
+	c.set(w, Gateway, "last", provider, preferAge)
+}
+
+// Preferred is what [Cookies.Prefer] set, or "". The caller compares it with what exists.
+func (c *Cookies) Preferred(r *http.Request) string {
+	v, err := c.read(r, c.name(Gateway, "last"))
+	if err != nil {
+		return ""
+	}
+	return v
+}

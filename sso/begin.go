@@ -152,36 +152,15 @@ func (f *Flow) choose(w http.ResponseWriter, r *http.Request, l Login) {
 			"The link you followed names one that is not set up here.", ""))
 		return
 	}
-	var actions []web.Action
-	for _, s := range f.Live.Load().Providers {
-		if p := f.Providers(s.ID); p != nil {
-			actions = append(actions, web.Action{Label: "Continue with " + p.Info().Name, URL: f.loginURL(l, s.ID)})
-		}
-	}
-	name := f.Live.Load().Organization.Name
-	switch len(actions) {
-	case 0:
-		f.refuse(w, r, "", "no_provider", nil, web.Page{
-			Status: http.StatusServiceUnavailable, Title: "Nobody can sign in yet",
-			Lead: "No identity provider is set up. Whoever runs this gateway adds one to its configuration.",
-		})
-	case 1:
-		// Not a redirect: a page can pick up the fragment, a redirect cannot.
-		f.page(w, r, web.Page{
-			Status: http.StatusOK, Title: "Signing in", Lead: "You are being taken to your identity provider.",
-			Refresh: actions[0].URL, Fragment: true,
-		})
-	default:
-		f.page(w, r, web.Page{
-			Status: http.StatusOK, Title: "Sign in to " + name, Lead: "Choose how you sign in.",
-			Actions: actions, Fragment: true,
-		})
-	}
+	f.choices(w, r, l, http.StatusOK, "")
 }
 
 // loginURL is the same sign-in with a provider chosen.
 func (f *Flow) loginURL(l Login, provider string) string {
-	q := url.Values{"provider": {provider}}
+	q := url.Values{}
+	if provider != "" {
+		q.Set("provider", provider)
+	}
 	if l.ID != "" {
 		q.Set("id", l.ID)
 	} else {
@@ -230,6 +209,7 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider
 		f.postAway(w, r, p.Info().Name, l.Start)
 		return
 	}
+	f.cookies.Prefer(w, l.Provider)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	http.Redirect(w, r, l.Start.URL, http.StatusFound) //nolint:gosec // G710: made by the provider from its own metadata

@@ -12,6 +12,7 @@
 // Routes on the gateway origin (see [Flow.Routes]):
 //
 //	GET  /login?id=|provider=|return=     choose a provider or go straight on
+//	POST /login                           an e-mail address chooses the provider
 //	POST /saml/{provider}/acs             verify, remember, small page (W1)
 //	GET  /saml/{provider}/metadata        our SP metadata
 //	GET  /oauth/{provider}/callback       verify, remember, small page

@@ -87,6 +87,7 @@ func New(o Options) (*Flow, error) {
 func (f *Flow) Gateway() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /login", f.login)
+	mux.HandleFunc("POST /login", f.byAddress)
 	mux.HandleFunc("GET /saml/{provider}/metadata", f.metadata)
 	mux.HandleFunc("POST /saml/{provider}/acs", f.callback(settings.SAML))
 	mux.HandleFunc("GET /saml/{provider}/acs", f.wrongBinding)

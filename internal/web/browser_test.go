@@ -30,6 +30,16 @@ func pageKinds() map[string]web.Page {
 				{Label: "Continue with the identity provider of a subsidiary with a rather long name", URL: "/login?provider=sub"},
 			},
 		},
+		"address": {
+			Status: 200, Title: "Sign in to Acme", Lead: "Choose how you sign in. Last time it was Okta.", Support: "it@example.com",
+			Ask:     &web.Ask{URL: "/login", Label: "Your work e-mail address", Name: "address", Type: "email", Hint: "username", Button: "Continue"},
+			Actions: []web.Action{{Label: "Continue with Okta", URL: "/login?provider=okta"}, {Label: "Continue with GitHub", URL: "/login?provider=github"}},
+		},
+		"invitation": {
+			Status: 200, Title: "You are invited to Acme", Account: "ana@example.com", Support: "it@example.com",
+			Lead:    "To accept, continue and sign in with your work account. The invitation counts for this address only.",
+			Actions: []web.Action{{Label: "Continue", URL: "/invite/x", Method: "POST"}},
+		},
 		"moving": {Status: 200, Title: "Signing you in", Lead: "This takes a moment. If nothing happens, continue by hand.", Fragment: true},
 		"denied": {
 			Status: 403, Title: "This page is not open to you", Lead: "You are signed in, but your account is in none of the teams that may open app.example.com/reports.",

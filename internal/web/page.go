@@ -10,6 +10,7 @@ type Page struct {
 	Lead      string        // one or two sentences: what it means and what to do next
 	Account   string        // the account concerned, if any
 	Facts     []Fact        // label and value pairs
+	Ask       *Ask          // one line to fill in, above the actions
 	Actions   []Action      // buttons; the first is the primary one
 	Refresh   string        // same-site URL to move on to at once (meta refresh and a button), or ""
 	Retry     time.Duration // sets Retry-After when positive
@@ -24,6 +25,17 @@ type Page struct {
 type Post struct {
 	URL    string // absolute http or https URL
 	Fields []Field
+}
+
+// Ask is a form with one visible field, posted to our own origin.
+type Ask struct {
+	URL    string
+	Label  string // of the field
+	Name   string
+	Type   string // "email" or "text"
+	Hint   string // value of the autocomplete attribute
+	Fields []Field
+	Button string
 }
 
 // Fact is one line of detail.

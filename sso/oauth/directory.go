@@ -16,6 +16,7 @@ import (
 
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso"
 )
 
 const (
@@ -99,7 +100,7 @@ func (d *directory) groups(ctx context.Context, account string) ([]string, error
 			return nil, err
 		}
 		for _, g := range page.Groups {
-			if plainAddress(g.Email) {
+			if sso.PlainAddress(g.Email) {
 				out = append(out, strings.ToLower(g.Email))
 			}
 		}

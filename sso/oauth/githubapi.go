@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/sso"
 )
 
 // Limits of what is asked of the API in one sign-in.
@@ -115,7 +116,7 @@ func (g *GitHub) email(ctx context.Context, token string) (string, error) {
 		return "", err
 	case found == "":
 		return "", refuse("email_unverified", errors.New("there is no primary address"))
-	case !plainAddress(found):
+	case !sso.PlainAddress(found):
 		return "", refuse("claims", errors.New("the e-mail address is not a plain one"))
 	}
 	return found, nil

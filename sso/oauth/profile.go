@@ -146,7 +146,7 @@ func (p *Provider) profile(c claims) (member.Profile, error) {
 	if out.DisplayName == "" {
 		out.DisplayName = strings.TrimSpace(out.GivenName + " " + out.FamilyName)
 	}
-	if out.Email != "" && !plainAddress(out.Email) {
+	if out.Email != "" && !sso.PlainAddress(out.Email) {
 		return member.Profile{}, errors.New("the e-mail address is not a plain one")
 	}
 	return out, nil
@@ -183,31 +183,4 @@ func (p *Provider) vouched(c claims) (claims, error) {
 	case settings.RefuseUnverifiedEmail:
 	}
 	return nil, refuse("email_unverified", errors.New("email_verified is not true"))
-}
-
-// plainAddress accepts the addresses that every reader reads alike (row O15):
-// ASCII, one @, a dot-atom local part without the routing characters % and !,
-// a domain of letter-digit-hyphen labels without a dot at its end. Quoted local
-// parts, comments and full-width @ have all been used to make two parsers see
-// two domains.
-func plainAddress(s string) bool {
-	local, domain, ok := strings.Cut(s, "@")
-	if !ok || len(s) > 254 || len(local) > 64 {
-		return false
-	}
-	return labels(local, "#$&'*+-/=?^_`{|}~", false) && labels(domain, "-", true)
-}
-
-func labels(s, extra string, host bool) bool {
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 64 || (host && (label[0] == '-' || label[len(label)-1] == '-')) {
-			return false
-		}
-		for _, c := range []byte(label) {
-			if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (extra == "" || strings.IndexByte(extra, c) < 0) {
-				return false
-			}
-		}
-	}
-	return true
 }
