@@ -52,6 +52,10 @@ type Start struct {
 	RequestID string  `json:"request_id,omitempty"` // SAML AuthnRequest ID, compared with InResponseTo
 	Nonce     string  `json:"nonce,omitempty"`      // OIDC
 	Verifier  string  `json:"verifier,omitempty"`   // PKCE code verifier
+	// Issuer and Redirect are what an authorization request was made for: a provider
+	// that is replaced while the person is there must not redeem his code (S30, O01).
+	Issuer   string `json:"issuer,omitempty"`
+	Redirect string `json:"redirect,omitempty"`
 }
 
 // Field is one hidden field of a form that a browser posts to an identity provider.

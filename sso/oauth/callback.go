@@ -115,7 +115,7 @@ func (brought) Unsolicited() bool { return false }
 func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.p.timeout)
 	defer cancel()
-	if err := a.matches(l, a.p.cfg.ID, a.p.now()); err != nil {
+	if err := a.matches(l, parties{a.p.cfg.ID, a.p.cfg.OIDC.Issuer, a.p.redirect}, a.p.now()); err != nil {
 		return sso.Assertion{}, err
 	}
 	if l.Start.Nonce == "" {
@@ -135,14 +135,15 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 	if err != nil {
 		return sso.Assertion{}, err
 	}
-	c, err := a.p.checkIDToken(ctx, m, t, l)
+	signed, err := a.p.checkIDToken(ctx, m, t, l)
 	if err != nil {
 		return sso.Assertion{}, err
 	}
-	if c, err = a.p.complete(ctx, m, t, c); err != nil {
+	c, err := a.p.complete(ctx, m, t, signed)
+	if err != nil {
 		return sso.Assertion{}, err
 	}
-	out, err := a.p.assertion(c, l)
+	out, err := a.p.assertion(signed, c, l)
 	if err == nil && a.p.groups != nil {
 		sub, _ := c.text("sub") // checked above
 		out.Groups, err = a.p.groups.groups(ctx, sub)
@@ -156,15 +157,20 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 	return out, nil
 }
 
+// parties are between whom a sign-in is.
+type parties struct{ provider, issuer, redirect string }
+
 // matches binds what a browser brought to exactly this Login (rows O01, O08).
-func (b brought) matches(l sso.Login, provider string, now time.Time) error {
+func (b brought) matches(l sso.Login, us parties, now time.Time) error {
 	switch {
 	case l.ID == "" || subtle.ConstantTimeCompare([]byte(l.ID), []byte(b.state)) != 1:
 		return refuse("state", errors.New("another login"))
-	case l.Provider != provider:
+	case l.Provider != us.provider:
 		return refuse("provider", errors.New("the login was sent to another provider"))
 	case l.Start.Verifier == "":
 		return refuse("state", errors.New("the login was never sent to a provider"))
+	case l.Start.Issuer != us.issuer || l.Start.Redirect != us.redirect:
+		return refuse("provider", errors.New("the provider was replaced since the login was sent to it"))
 	case !now.Before(l.Expires):
 		return refuse("expired", errors.New("the login has expired"))
 	}

@@ -112,7 +112,7 @@ func (g *GitHub) Begin(_ context.Context, l sso.Login) (sso.Start, error) {
 	if !stateShape(l.ID) {
 		return sso.Start{}, errors.New("oauth: login without an id")
 	}
-	start := sso.Start{Verifier: oauth2.GenerateVerifier()}
+	start := sso.Start{Verifier: oauth2.GenerateVerifier(), Issuer: g.base, Redirect: g.redirect}
 	opts := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(start.Verifier), oauth2.SetAuthURLParam("allow_signup", "false")}
 	if l.ForceAuthn {
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", "select_account"))
@@ -142,7 +142,7 @@ func (a *gitHubAnswer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, 
 	g := a.g
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
-	if err := a.matches(l, g.cfg.ID, g.now()); err != nil {
+	if err := a.matches(l, parties{g.cfg.ID, g.base, g.redirect}, g.now()); err != nil {
 		return sso.Assertion{}, err
 	}
 	// RFC 9207: GitHub sends no iss; an answer that has one is somebody else's.

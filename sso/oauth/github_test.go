@@ -365,6 +365,7 @@ func TestGitHubAnswersOfOtherLoginsAreRefused(t *testing.T) {
 	for why, change := range map[string]func(*sso.Login){
 		"another login":    func(l *sso.Login) { l.ID = secret.NewToken() },
 		"another provider": func(l *sso.Login) { l.Provider = "okta" },
+		"another GitHub":   func(l *sso.Login) { l.Start.Issuer = "https://github.com" },
 		"never sent":       func(l *sso.Login) { l.Start.Verifier = "" },
 		"expired":          func(l *sso.Login) { l.Expires = r.clock.Now() },
 	} {

@@ -316,7 +316,9 @@ func TestSubjectsMadeOfClaims(t *testing.T) {
 	if joined, err := subject(entra, tenant("t1&oid=o1", "x")); err != nil || strings.HasPrefix(joined, ours) {
 		t.Errorf("%q %v: a value may not look like two", joined, err)
 	}
-	if _, err := subject(entra, tenant("t1", "")); reasonOf(err) != "subject_missing" {
+	if _, err := subject(entra, tenant("t1", ""), func(o *ssotest.OPOptions, _ *Options) {
+		o.Hooks.UserInfo = func(c map[string]any) { c["oid"] = "o1" } // not signed: it identifies nobody
+	}); reasonOf(err) != "subject_missing" {
 		t.Errorf("one missing: %v", err)
 	}
 	if _, err := subject(changedClaims(func(c map[string]any) { c["sub"] = ours })); reasonOf(err) != "subject" {
@@ -349,5 +351,38 @@ func TestAccountMovedToAnotherOrganisationIsOut(t *testing.T) {
 		if err := ref.Verify(t.Context()); errors.As(err, &e) != refused || (refused && !e.Refused) {
 			t.Errorf("hd %q: %v, want refused %t", hd, err, refused)
 		}
+	}
+}
+
+func TestClaimsThatChangeHandsIdentifyNobody(t *testing.T) {
+	for claim, refused := range map[string]bool{"oid": false, "employee_id": false, "email": true, "UPN": true, "preferred_username": true} {
+		_, err := New(Options{URL: gateway, HTTP: http.DefaultClient, Provider: settings.Provider{
+			ID: "acme", Protocol: settings.OIDC, OIDC: settings.OIDCProvider{Issuer: "https://id.example.com", ClientID: "c"},
+			Attributes: settings.Attributes{Subject: []string{claim}},
+		}})
+		if (err != nil) != refused {
+			t.Errorf("%s: %v", claim, err)
+		}
+	}
+}
+
+// Rows O01, S30: a code is redeemed by the provider that the person was sent to, as it was then.
+func TestAProviderReplacedMeanwhileRedeemsNoCode(t *testing.T) {
+	r := newRig(t)
+	l := r.begin(r.login())
+	back := r.callback(l)
+	for why, change := range map[string]func(*sso.Login){
+		"another issuer":       func(l *sso.Login) { l.Start.Issuer = "https://old.example.com" },
+		"another redirect URI": func(l *sso.Login) { l.Start.Redirect = "https://old.example.com/oauth/acme/callback" },
+		"neither":              func(l *sso.Login) { l.Start.Issuer, l.Start.Redirect = "", "" },
+	} {
+		other := l
+		change(&other)
+		if _, err := r.receive(other, back); reasonOf(err) != "provider" || r.count("/token") != 0 {
+			t.Errorf("%s: %v", why, err)
+		}
+	}
+	if _, err := r.receive(l, back); err != nil {
+		t.Errorf("benign: %v", err)
 	}
 }

@@ -49,10 +49,11 @@ func (p *Provider) lacking(c claims) bool {
 		(len(p.cfg.Attributes.Groups) > 0 && absent(n.Groups))
 }
 
-// assertion maps verified claims. The key is (provider, issuer, sub) and nothing
+// assertion maps verified claims; what identifies the person is read from the signed
+// ones alone. The key is (provider, issuer, sub) and nothing
 // else: an e-mail address or user name, verified or not, is a label (row O12).
-func (p *Provider) assertion(c claims, l sso.Login) (sso.Assertion, error) {
-	sub, err := c.text("sub")
+func (p *Provider) assertion(signed, c claims, l sso.Login) (sso.Assertion, error) {
+	sub, err := signed.text("sub")
 	if err != nil {
 		return sso.Assertion{}, refuse("subject", err)
 	}
@@ -75,7 +76,7 @@ func (p *Provider) assertion(c claims, l sso.Login) (sso.Assertion, error) {
 	if err != nil {
 		return sso.Assertion{}, refuse("claims", err)
 	}
-	subject, err := p.subject(c, sub)
+	subject, err := p.subject(signed, sub)
 	if err != nil {
 		return sso.Assertion{}, err
 	}
@@ -122,6 +123,18 @@ func (p *Provider) subject(c claims, sub string) (string, error) {
 		return "", refuse("subject", errors.New("the claims that identify people are too long"))
 	}
 	return subject, nil
+}
+
+// checkSubjectNames refuses claims that change hands: whoever gets an old address
+// or name next would be the one who had it (row O12).
+func checkSubjectNames(names []string) error {
+	for _, n := range names {
+		switch strings.ToLower(n) {
+		case "email", "preferred_username", "upn", "unique_name", "name", "nickname", "phone_number":
+			return fmt.Errorf("attributes.subject: %s can pass to another person; name a claim that never does", n)
+		}
+	}
+	return nil
 }
 
 func (p *Provider) profile(c claims) (member.Profile, error) {

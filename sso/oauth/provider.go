@@ -65,6 +65,9 @@ func New(o Options) (*Provider, error) {
 	if p.OIDC.ClientID == "" {
 		return nil, fmt.Errorf("oauth: provider %q: no client id", p.ID)
 	}
+	if err := checkSubjectNames(p.Attributes.Subject); err != nil {
+		return nil, fmt.Errorf("oauth: provider %q: %w", p.ID, err)
+	}
 	if o.HTTP == nil {
 		// http.DefaultClient has no deadline and may be led inside (row F02).
 		return nil, errors.New("oauth: no HTTP client")
@@ -146,7 +149,7 @@ func (p *Provider) Begin(ctx context.Context, l sso.Login) (sso.Start, error) {
 	if err != nil {
 		return sso.Start{}, err
 	}
-	start := sso.Start{Nonce: secret.NewToken(), Verifier: oauth2.GenerateVerifier()}
+	start := sso.Start{Nonce: secret.NewToken(), Verifier: oauth2.GenerateVerifier(), Issuer: p.cfg.OIDC.Issuer, Redirect: p.redirect}
 	opts := []oauth2.AuthCodeOption{
 		oauth2.SetAuthURLParam("nonce", start.Nonce),
 		// Always S256, whatever discovery lists (row O07): a provider that knows no
