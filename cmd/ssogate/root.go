@@ -78,7 +78,7 @@ func commands(a *app) []*cobra.Command {
 		newInit(a),
 		newCheck(a),
 		newSCIM(a), newMail(a),
-		newSessions(a),
+		newMember(a), newSessions(a),
 		newKeys(a),
 		newProvider(a),
 		newVersion(a),

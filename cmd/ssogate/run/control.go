@@ -33,6 +33,7 @@ type Control struct {
 	Log       SCIMLog
 	Sessions  SessionAdmin
 	Keys      KeyAdmin
+	Members   MemberAdmin
 	Providers ProviderAdmin
 	close     func() error
 }
@@ -76,6 +77,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	dir := &member.Directory{Store: db, Revoker: nodes}
 	return &Control{
 		SCIM:      storedSCIM{db, dir},
+		Members:   storedMembers{db, dir},
 		Log:       storedSCIMLog{db},
 		Sessions:  storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:      storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
@@ -89,6 +91,7 @@ func (s *Server) ownControl() *Control {
 	lister := func(context.Context) (*session.Lister, error) { return &s.manager.Lister, nil }
 	return &Control{
 		SCIM:      storedSCIM{s.db, s.directory},
+		Members:   storedMembers{s.db, s.directory},
 		Log:       storedSCIMLog{s.db},
 		Sessions:  storedSessions{dir: s.directory, lister: lister, db: s.db},
 		Keys:      storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
@@ -156,6 +159,7 @@ func (c *Control) handler() http.Handler {
 	c.serveSCIMLog(mux)
 	c.serveSessions(mux)
 	c.serveKeys(mux)
+	c.serveMembers(mux)
 	c.serveProviders(mux)
 	return mux
 }
@@ -164,6 +168,7 @@ func (c *Control) handler() http.Handler {
 func remoteControl(client *http.Client) *Control {
 	return &Control{
 		SCIM:      remoteSCIM{client},
+		Members:   remoteMembers{client},
 		Log:       remoteSCIMLog{client},
 		Sessions:  remoteSessions{client},
 		Keys:      remoteKeys{client},

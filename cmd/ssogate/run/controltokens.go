@@ -145,16 +145,9 @@ func (t storedSCIM) Paused(ctx context.Context, connection string) (record.Pause
 }
 
 func (t storedSCIM) Adopt(ctx context.Context, h HandOver) (m member.Member, err error) {
-	err = t.db.View(ctx, func(tx member.Tx) error {
-		if m, err = tx.Member(member.ID(h.Who)); errors.Is(err, member.ErrNotFound) {
-			m, err = tx.MemberByUserName(member.FoldUserName(h.Who))
-		}
-		return err
-	})
+	m, err = findMember(ctx, t.db, h.Who)
 	by := member.Actor{Name: h.Actor}
 	switch {
-	case errors.Is(err, member.ErrNotFound):
-		return m, fmt.Errorf("no member has the id or user name %q", h.Who)
 	case err != nil:
 		return m, err
 	case h.Connection == "":
