@@ -251,7 +251,7 @@ func (v *Visitor) step(ctx context.Context, s *Sheet, provider string, p ssotest
 	}
 	for _, f := range s.Forms {
 		switch {
-		case f.Fields.Has("SAMLResponse"), strings.HasSuffix(f.Action, "/complete/accept"):
+		case f.Fields.Has("SAMLResponse"), f.Fields.Has("SAMLRequest"), strings.HasSuffix(f.Action, "/complete/accept"):
 		case f.Password != "" && !strings.Contains(s.Body, "data-failed"):
 			f.Fields.Set(f.Text, p.User)
 			f.Fields.Set(f.Password, p.Password)

@@ -51,7 +51,7 @@ type storedProviders struct {
 }
 
 func (p storedProviders) Changes(ctx context.Context) ([]saml.Change, error) {
-	var out []saml.Change
+	out := []saml.Change{} // also as JSON a list, not null
 	for _, c := range p.cfg.Providers {
 		if c.MetadataURL == "" {
 			continue
