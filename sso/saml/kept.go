@@ -142,7 +142,7 @@ type Change struct {
 	Differences []Difference `json:"differences"`
 }
 
-// ErrNoChange: no change of this digest waits (any more).
+// ErrNoChange means that no change of this digest waits (any more).
 var ErrNoChange = errors.New("saml: no such change waits for approval; list them again, for the metadata may have changed meanwhile")
 
 // Pending answers the change of a provider that waits, or nil. It makes no call

@@ -332,6 +332,14 @@ func TestExpiredCertificateIsRefused(t *testing.T) {
 		f2 := newFixture(t, withMetadata(descriptor{keys: []key{{"", c}}}.xml()))
 		l := f2.login()
 		f2.refuse(l, f2.respond(l), name, "certificate_expired")
+		// Beside good ones and without a hint which: the reason is still the expired one,
+		// and it is not given for what another key signed.
+		for _, keys := range [][]key{{{"", c}, {"", f.k.other}}, {{"", f.k.other}, {"", c}}} {
+			f2 = newFixture(t, withMetadata(descriptor{keys: keys}.xml()))
+			l = f2.login()
+			f2.refuse(l, f2.respond(l, func(d *ssotest.SAMLDraft) { forged(forgery{noKeyInfo: true})(f2, d) }), name, "certificate_expired")
+			f2.refuse(l, replace(t, f2.respond(l), ">alice<", ">mallory<"), "altered", "signature")
+		}
 	}
 }
 

@@ -36,7 +36,11 @@ func (v verifier) verify(el, sig *etree.Element) (*etree.Element, error) {
 		if err == nil {
 			return verified, nil
 		}
-		last = err
+		// Fault 11: the certificate that did make it is the reason to read, not the
+		// next one that did not.
+		if Reason(last) != "certificate_expired" {
+			last = err
+		}
 	}
 	return nil, last
 }
@@ -59,14 +63,22 @@ func (v verifier) candidates(sig *etree.Element) []*x509.Certificate {
 	return v.certs
 }
 
+// try refuses a certificate outside of its time. Whether that is the reason is
+// found out by verifying as of a time when it was good; only the refusal says so.
 func (v verifier) try(el, sig *etree.Element, cert *x509.Certificate) (*etree.Element, error) {
-	if v.now.Before(cert.NotBefore) || v.now.After(cert.NotAfter) {
-		return nil, refuse("certificate_expired", "IdP certificate is valid from %s to %s",
-			cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339))
+	if !v.now.Before(cert.NotBefore) && !v.now.After(cert.NotAfter) {
+		return v.check(el, sig, cert, v.now)
 	}
+	if _, err := v.check(el, sig, cert, cert.NotBefore); err != nil {
+		return nil, err
+	}
+	return nil, refuse("certificate_expired", "IdP certificate SHA-256 %s is valid from %s to %s",
+		fingerprint(cert.Raw), cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339))
+}
+
+func (v verifier) check(el, sig *etree.Element, cert *x509.Certificate, at time.Time) (*etree.Element, error) {
 	detached := detach(el)
-	at := sig.Index()
-	own, ok := detached.Child[at].(*etree.Element)
+	own, ok := detached.Child[sig.Index()].(*etree.Element)
 	if !ok {
 		return nil, refuse("signature", "lost its place")
 	}
@@ -81,7 +93,7 @@ func (v verifier) try(el, sig *etree.Element, cert *x509.Certificate) (*etree.El
 		}
 	}
 	ctx := dsig.NewDefaultValidationContext(&dsig.MemoryX509CertificateStore{Roots: []*x509.Certificate{cert}})
-	ctx.Clock = dsig.NewFakeClockAt(v.now) // "fake" is goxmldsig's word for an injected clock
+	ctx.Clock = dsig.NewFakeClockAt(at) // "fake" is goxmldsig's word for an injected clock
 	verified, err := ctx.Validate(detached)
 	if err != nil {
 		return nil, refuse("signature", "%w", err)
