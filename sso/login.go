@@ -107,6 +107,9 @@ type Assertion struct {
 	SessionEnd    time.Time // SessionNotOnOrAfter; zero = no cap
 	ReplayKey     string    // assertion id (with issuer); remembered before any session is made
 	ReplayUntil   time.Time
+	// SignOut is what the end of the session will need; Session, Member, Provider and
+	// Expires are filled in when there is one. Its Hint is sealed where it is kept.
+	SignOut SignOut `json:"-"`
 	// RefreshToken is what the provider is asked again with, "" = nothing. A
 	// secret: never stored as it is, never logged, never sent to a browser.
 	RefreshToken string `json:"-"`

@@ -38,15 +38,16 @@ type checker struct {
 
 // statement is what is taken from an assertion.
 type statement struct {
-	id         string
-	issuer     string
-	nameID     string
-	format     string
-	issued     time.Time
-	until      time.Time // last moment at which it could be presented
-	index      string
-	sessionEnd time.Time
-	attributes attributes
+	id                     string
+	issuer                 string
+	nameID                 string
+	format                 string
+	qualifier, spQualifier string // of the NameID
+	issued                 time.Time
+	until                  time.Time // last moment at which it could be presented
+	index                  string
+	sessionEnd             time.Time
+	attributes             attributes
 }
 
 // response checks the outside. Destination, issuer and status are only as
@@ -192,6 +193,7 @@ func (c checker) nameID(el *etree.Element, s *statement) error {
 		return err
 	}
 	s.nameID, s.format = value, attr(el, "Format")
+	s.qualifier, s.spQualifier = attr(el, "NameQualifier"), attr(el, "SPNameQualifier")
 	switch {
 	case s.format == formatTransient:
 		return refuse("name_id_transient", "transient NameID: it changes at every sign-in; choose a persistent one at the IdP")

@@ -177,6 +177,7 @@ func (p *Provider) result(s statement) (sso.Assertion, error) {
 		Groups:        groups,
 		GroupsMissing: missing,
 		SessionIndex:  s.index,
+		SignOut:       s.signOut(),
 		SessionEnd:    s.sessionEnd,
 		// The issuer is part of the key: ids are unique per IdP only.
 		ReplayKey:   "saml\x00" + s.issuer + "\x00" + s.id,

@@ -1,13 +1,9 @@
 package saml
 
 import (
-	"bytes"
-	"compress/flate"
 	"context"
 	"crypto"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -96,66 +92,31 @@ func requestID() string {
 	return "_" + hex.EncodeToString(b)
 }
 
-// redirect signs by the rules of bindings section 3.4.4.1: over exactly these
-// three parameters, in this order, as they are escaped in the URL, whatever
-// query the IdP's own URL has.
+// redirect is the redirect binding of a sign-in request.
 func (p *Provider) redirect(to *url.URL, message *etree.Element, relayState string) (string, error) {
-	doc := etree.NewDocument()
-	doc.SetRoot(message)
-	raw, err := doc.WriteToBytes()
-	if err != nil {
-		return "", err
-	}
-	var deflated bytes.Buffer
-	w, err := flate.NewWriter(&deflated, flate.BestCompression)
-	if err != nil {
-		return "", err
-	}
-	if _, err := w.Write(raw); err != nil {
-		return "", err
-	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	query := "SAMLRequest=" + url.QueryEscape(base64.StdEncoding.EncodeToString(deflated.Bytes())) +
-		"&RelayState=" + url.QueryEscape(relayState)
 	if !p.settings.SAML.UnsignedRequests {
-		query += "&SigAlg=" + url.QueryEscape(dsig.RSASHA256SignatureMethod)
-		digest := sha256.Sum256([]byte(query))
-		signature, err := p.keys[0].Key.Sign(rand.Reader, digest[:], crypto.SHA256)
-		if err != nil {
-			return "", err
-		}
-		query += "&Signature=" + url.QueryEscape(base64.StdEncoding.EncodeToString(signature))
+		return p.signedRedirect(to, "SAMLRequest", message, relayState)
 	}
-	u := *to
-	if u.RawQuery != "" {
-		query = u.RawQuery + "&" + query
+	query, err := redirectQuery("SAMLRequest", message, relayState)
+	if err != nil {
+		return "", err
 	}
-	u.RawQuery = query
-	return u.String(), nil
+	return withQuery(to, query), nil
 }
 
-// post makes the fields of the HTTP-POST binding (bindings, section 3.5.4), where
-// the signature is inside the message.
+// post is the POST binding of a sign-in request, where the signature is inside the
+// message.
 func (p *Provider) post(name string, message *etree.Element, relayState string) ([]sso.Field, error) {
 	if !p.settings.SAML.UnsignedRequests {
 		if err := p.sign(message); err != nil {
 			return nil, err
 		}
 	}
-	doc := etree.NewDocument()
-	doc.SetRoot(message)
-	doc.WriteSettings.CanonicalText, doc.WriteSettings.CanonicalAttrVal = true, true
-	raw, err := doc.WriteToBytes()
-	if err != nil {
-		return nil, err
-	}
-	return []sso.Field{
-		{Name: name, Value: base64.StdEncoding.EncodeToString(raw)},
-		{Name: "RelayState", Value: relayState},
-	}, nil
+	return postFields(name, message, relayState)
 }
+
+// signer is the key that signs what we send.
+func (p *Provider) signer() crypto.Signer { return p.keys[0].Key }
 
 // sign puts an enveloped signature after the Issuer, the one place where the
 // schema has it.
