@@ -89,7 +89,7 @@ func twoIdPs(t *testing.T) *world {
 	t.Helper()
 	w := start(t, func(o *run.DemoOptions) {
 		o.Adjust = func(c *config.Config) {
-			c.Providers = append(c.Providers, config.Provider{ID: "other", Name: "Other SAML", Protocol: config.ProtocolSAML, Join: config.JoinIDP, MetadataURL: c.Providers[0].MetadataURL})
+			c.Providers = append(c.Providers, config.Provider{ID: "other", Name: "Other SAML", Protocol: config.ProtocolSAML, Join: config.JoinIDP, Binding: config.BindingRedirect, MetadataURL: c.Providers[0].MetadataURL})
 		}
 	})
 	xml, err := w.Server.SAMLMetadata("other")

@@ -81,7 +81,9 @@ func (m *samlMetrics) Collect(ch chan<- prometheus.Metric) {
 		if !h.CertExpiry.IsZero() {
 			ch <- prometheus.MustNewConstMetric(certExpiry, prometheus.GaugeValue, h.CertExpiry.Sub(now).Seconds(), id)
 		}
-		if !h.MetadataRead.IsZero() {
+		// A file has no age that anybody could mend by fetching.
+		set, _ := m.s.settings.Load().Provider(id)
+		if set.SAML.MetadataURL != "" && !h.MetadataRead.IsZero() {
 			ch <- prometheus.MustNewConstMetric(metadataAge, prometheus.GaugeValue, now.Sub(h.MetadataRead).Seconds(), id)
 		}
 	}
