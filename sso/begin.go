@@ -205,25 +205,24 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider
 		f.storeFailed(w, r, err)
 		return
 	}
-	if len(l.Start.Form) > 0 {
-		f.postAway(w, r, p.Info().Name, l.Start)
-		return
-	}
 	f.cookies.Prefer(w, l.Provider)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, r, l.Start.URL, http.StatusFound) //nolint:gosec // G710: made by the provider from its own metadata
+	f.sendAway(w, r, "Signing in", p.Info().Name, l.Start)
 }
 
-// postAway answers the page that posts a message to the IdP (HTTP-POST binding).
-func (f *Flow) postAway(w http.ResponseWriter, r *http.Request, name string, s Start) {
+// sendAway sends the browser to the IdP with a message: by a redirect, or by a page
+// that posts it (HTTP-POST binding).
+func (f *Flow) sendAway(w http.ResponseWriter, r *http.Request, title, name string, s Start) {
+	if len(s.Form) == 0 {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		http.Redirect(w, r, s.URL, http.StatusFound) //nolint:gosec // G710: made by the provider from its own metadata
+		return
+	}
 	form := &web.Post{URL: s.URL}
 	for _, field := range s.Form {
 		form.Fields = append(form.Fields, web.Field(field))
 	}
-	f.page(w, r, web.Page{
-		Status: http.StatusOK, Title: "Signing in", Lead: "You are being taken to " + name + ".", Post: form,
-	})
+	f.page(w, r, web.Page{Status: http.StatusOK, Title: title, Lead: "You are being taken to " + name + ".", Post: form})
 }
 
 // mayBounce lets a browser be sent to the IdP by itself once in a while for an

@@ -16,6 +16,10 @@
 //	POST /saml/{provider}/acs             verify, remember, small page (W1)
 //	GET  /saml/{provider}/metadata        our SP metadata
 //	GET  /oauth/{provider}/callback       verify, remember, small page
+//	GET, POST /saml/{provider}/slo        single logout, both messages
+//	POST /oauth/{provider}/backchannel-logout
+//	GET  /logout/provider?id=             on to the IdP, to sign out there too
+//	GET  /logout/done?state=              back from it
 //	GET  /complete?code=                  binding cookie, session, hand-off
 //	POST /complete/accept                 one-click acceptance of an invitation
 //	GET  /logout, POST /logout            page with a button; ends the session

@@ -27,9 +27,10 @@ type Directory interface {
 	Admit(ctx context.Context, l member.Login) (member.Member, error)
 	LookInvitation(ctx context.Context, tokenHash string) (member.Invitation, member.Member, error)
 	OpenInvitation(ctx context.Context, tokenHash string) (member.Invitation, error)
+	EndLogins(ctx context.Context, by member.Actor, l member.Logins, reason string) error
 }
 
-// Options are what a Flow works with. All are required except Home, Budget, Grants, Shares, Now and Registry.
+// Options are what a Flow works with. All are required except Home, Budget, Grants, SignOuts with Sealer, Shares, Now and Registry.
 type Options struct {
 	URL       string                // gateway origin, no trailing slash
 	Home      string                // app origin to land on when a sign-in began nowhere in particular, or ""
@@ -42,7 +43,9 @@ type Options struct {
 	Sessions  *session.Manager
 	Directory Directory
 	Audit     audit.Recorder
-	Grants    Grants // nil: no refresh token is kept
+	Grants    Grants         // nil: no refresh token is kept
+	SignOuts  SignOuts       // nil: providers neither are told of sign-outs nor can ask for one
+	Sealer    *secret.Sealer // of SignOuts
 	Log       *slog.Logger
 	Now       clock.Func
 	Registry  prometheus.Registerer
@@ -68,6 +71,9 @@ func New(o Options) (*Flow, error) {
 		o.Sessions == nil || o.Directory == nil || o.Audit == nil || o.Log == nil {
 		return nil, errors.New("sso: flow needs all of its parts")
 	}
+	if o.SignOuts != nil && o.Sealer == nil {
+		return nil, errors.New("sso: sign-outs are kept sealed")
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -92,6 +98,11 @@ func (f *Flow) Gateway() http.Handler {
 	mux.HandleFunc("POST /saml/{provider}/acs", f.callback(settings.SAML))
 	mux.HandleFunc("GET /saml/{provider}/acs", f.wrongBinding)
 	mux.HandleFunc("GET /oauth/{provider}/callback", f.callback(settings.OIDC, settings.GitHub))
+	mux.HandleFunc("GET /saml/{provider}/slo", f.slo)
+	mux.HandleFunc("POST /saml/{provider}/slo", f.slo)
+	mux.HandleFunc("POST /oauth/{provider}/backchannel-logout", f.backchannel)
+	mux.HandleFunc("GET /logout/provider", f.toProvider)
+	mux.HandleFunc("GET /logout/done", f.logoutDone)
 	mux.HandleFunc("GET /complete", f.complete)
 	mux.HandleFunc("POST /complete/accept", f.accept)
 	mux.HandleFunc("GET /invite/{token}", f.invitation)
@@ -115,11 +126,13 @@ func (f *Flow) Reserved() http.Handler {
 }
 
 // sameOrigin refuses unsafe requests that come from another origin (row U01).
-// The ACS is the one exception: an IdP's POST is cross-site by nature, and it is
+// What an IdP sends is the exception: its POST is cross-site by nature, and it is
 // believed for its signature, never for cookies (protocols W2).
 func (f *Flow) sameOrigin(next http.Handler) http.Handler {
 	cop := http.NewCrossOriginProtection()
 	cop.AddInsecureBypassPattern("POST /saml/{provider}/acs")
+	cop.AddInsecureBypassPattern("POST /saml/{provider}/slo")
+	cop.AddInsecureBypassPattern("POST /oauth/{provider}/backchannel-logout")
 	cop.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.page(w, r, web.Page{
 			Status: http.StatusForbidden, Title: "That request came from another site",

@@ -2,6 +2,7 @@ package sso
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/ssogate/ssogate/internal/secret"
@@ -60,22 +61,37 @@ type Grants interface {
 	Keep(ctx context.Context, r session.Record, who member.Identity, token string) error
 }
 
+// carried is what of a verified sign-in is sealed while it waits for its browser.
+type carried struct {
+	Refresh string  `json:"refresh,omitempty"`
+	SignOut SignOut `json:"sign_out"`
+}
+
 // putOutcome keeps a verified sign-in until its browser comes back with the code.
-// The refresh token inside is sealed with a key that only the bearer of the code
-// can derive: the store alone gives nobody a standing grant at the provider.
+// The tokens inside are sealed with a key that only the bearer of the code can
+// derive: the store alone gives nobody a standing grant at the provider.
 func (f *Flow) putOutcome(ctx context.Context, k RecordKind, code string, o outcome, until time.Time) error {
 	o.Grant = nil
-	if t := o.Assertion.RefreshToken; t != "" {
+	c := carried{o.Assertion.RefreshToken, o.Assertion.SignOut}
+	if len(c.SignOut.Hint) > maxHint {
+		// It only spares the person a question at the provider.
+		c.SignOut.Hint = nil
+	}
+	if c.Refresh != "" || c.SignOut.Person != "" || c.SignOut.Index != "" {
 		sealer, err := secret.NewSealer(secret.KeyFor("grant", code))
 		if err != nil {
 			return err
 		}
-		o.Grant = sealer.Seal([]byte(t), grantContext(o))
+		plain, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		o.Grant = sealer.Seal(plain, grantContext(o))
 	}
 	return f.putJSON(ctx, key(k, code), o, until)
 }
 
-// openGrant puts the refresh token of a sign-in back where it was.
+// openGrant puts what was sealed back where it was.
 func (o *outcome) openGrant(code string) error {
 	if o.Grant == nil {
 		return nil
@@ -84,30 +100,34 @@ func (o *outcome) openGrant(code string) error {
 	if err != nil {
 		return err
 	}
-	token, err := sealer.Open(o.Grant, grantContext(*o))
+	plain, err := sealer.Open(o.Grant, grantContext(*o))
 	if err != nil {
 		return err
 	}
-	o.Assertion.RefreshToken = string(token)
+	var c carried
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return err
+	}
+	o.Assertion.RefreshToken, o.Assertion.SignOut = c.Refresh, c.SignOut
 	return nil
 }
 
 func grantContext(o outcome) string { return "grant|" + o.Assertion.Identity.Provider }
 
-// keepGrant gives a new session its refresh token. Where that cannot be stored
-// nobody gets the session: it would outlive the person's account at the provider
-// until its own end, which is what the operator asked to prevent. Its id has not
+// keepGrant gives a new session what it will be asked about and ended with. Where
+// that cannot be stored nobody gets the session: it would outlive the person's
+// account at the provider, or a sign-out there, until its own end. Its id has not
 // left this process, so nobody can use it meanwhile; it is ended all the same, so
 // that no list of sessions shows it. The person signs in again.
 func (f *Flow) keepGrant(ctx context.Context, by member.Actor, m member.Member, r session.Record, a Assertion) error {
-	if f.Grants == nil {
-		return nil
+	err := f.keepSignOut(ctx, m, r, a)
+	if err == nil && f.Grants != nil {
+		err = f.Grants.Keep(ctx, r, a.Identity, a.RefreshToken)
 	}
-	err := f.Grants.Keep(ctx, r, a.Identity, a.RefreshToken)
 	if err == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, endUnused)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endUnused)
 	defer cancel()
 	unused := &session.Principal{Session: r.Hash, Member: m, Provider: r.Provider, Expires: r.Expires}
 	if end := f.Sessions.End(ctx, by, unused, "refresh_not_kept"); end != nil {

@@ -142,8 +142,9 @@ const (
 	KindHandoff   RecordKind = "handoff" // hand-off code -> sealed session id
 	KindUsed      RecordKind = "used"    // used code -> where its browser went
 	KindAssertion RecordKind = "assertion"
-	KindAccept    RecordKind = "accept" // accept code -> outcome, while the person reads the invitation page
-	KindBounce    RecordKind = "bounce" // a browser was sent on once for an unsolicited response
+	KindAccept    RecordKind = "accept"  // accept code -> outcome, while the person reads the invitation page
+	KindLeaving   RecordKind = "leaving" // a browser that signs out at its IdP too
+	KindBounce    RecordKind = "bounce"  // a browser was sent on once for an unsolicited response
 )
 
 // Key names a pending record.

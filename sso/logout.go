@@ -59,6 +59,7 @@ func (f *Flow) logout(d session.Door) http.HandlerFunc {
 			f.unavailable(w, r, err)
 			return
 		}
+		next := ""
 		if err == nil {
 			by := f.actor(r, "member:"+string(p.Member.ID))
 			if err := f.Sessions.End(ctx, by, p, "logout"); err != nil {
@@ -70,11 +71,20 @@ func (f *Flow) logout(d session.Door) http.HandlerFunc {
 			if err := f.Audit.Record(ctx, e); err != nil {
 				f.Log.ErrorContext(ctx, "audit event lost", "kind", e.Kind, "err", err)
 			}
+			if !again {
+				next = f.wayOut(ctx, p)
+			}
 		}
 		f.cookies.ClearSession(w, d)
 		f.cookies.RotateBinding(w, d)
 		if again {
 			f.anotherAccount(w, r, d)
+			return
+		}
+		if next != "" {
+			f.page(w, r, web.Page{
+				Status: http.StatusOK, Title: "You are signed out", Lead: "Now " + f.nameOf(p.Provider) + " signs you out too.", Refresh: next,
+			})
 			return
 		}
 		home := "/"

@@ -154,6 +154,7 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 	if err != nil {
 		return sso.Assertion{}, err
 	}
+	out.SignOut.Hint = []byte(t.id) // id_token_hint at the end of the session
 	return out, nil
 }
 

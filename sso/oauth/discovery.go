@@ -34,6 +34,7 @@ type metadata struct {
 	Token         string   `json:"token_endpoint"`
 	UserInfo      string   `json:"userinfo_endpoint"`
 	JWKS          string   `json:"jwks_uri"`
+	EndSession    string   `json:"end_session_endpoint"` // RP-Initiated Logout 1.0
 	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
 	Scopes        []string `json:"scopes_supported"`
 	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
@@ -169,9 +170,12 @@ func (m *metadata) check(issuer string, hasSecret bool) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if m.UserInfo != "" {
-		if err := checkEndpoint(m.UserInfo, secure); err != nil {
-			return fmt.Errorf("userinfo_endpoint: %w", err)
+	for name, u := range map[string]string{"userinfo_endpoint": m.UserInfo, "end_session_endpoint": m.EndSession} {
+		if u == "" {
+			continue // both are optional
+		}
+		if err := checkEndpoint(u, secure); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	if len(m.Algorithms) > 0 && !slices.ContainsFunc(m.Algorithms, func(a string) bool { return slices.Contains(algorithms(), a) }) {

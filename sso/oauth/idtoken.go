@@ -32,7 +32,7 @@ func (p *Provider) checkIDToken(ctx context.Context, m *metadata, t tokens, l ss
 // checkToken verifies an ID token's signature, then its claims by checks, then
 // all of it again by go-oidc.
 func (p *Provider) checkToken(ctx context.Context, m *metadata, t tokens, checks []func(claims) error) (claims, error) {
-	keys, payload, err := checkSignature(ctx, m.keys, t.id)
+	keys, payload, err := checkSignature(ctx, m.keys, t.id, "")
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (p *Provider) checkToken(ctx context.Context, m *metadata, t tokens, checks
 
 // checkSignature verifies the token against the provider's published keys and
 // nothing else: jwk, jku, x5c and x5u in the header are not looked at (row O04).
-func checkSignature(ctx context.Context, ks *keySet, raw string) (*oidc.StaticKeySet, []byte, error) {
+func checkSignature(ctx context.Context, ks *keySet, raw, typ string) (*oidc.StaticKeySet, []byte, error) {
 	jws, err := jose.ParseSignedCompact(raw, joseAlgorithms())
 	if err != nil {
 		if _, ok := errors.AsType[*jose.ErrUnexpectedSignatureAlgorithm](err); ok {
@@ -78,8 +78,8 @@ func checkSignature(ctx context.Context, ks *keySet, raw string) (*oidc.StaticKe
 	h := jws.Signatures[0].Protected
 	// RFC 8725 section 3.11: an access token (at+jwt) or logout token of the same
 	// provider and key is not an ID token. Those have no type of their own.
-	if typ, _ := h.ExtraHeaders[jose.HeaderType].(string); strings.HasSuffix(strings.ToLower(typ), "+jwt") {
-		return nil, nil, refuse("token_type", errors.New(printable(typ, 40)))
+	if is, _ := h.ExtraHeaders[jose.HeaderType].(string); strings.HasSuffix(strings.ToLower(is), "+jwt") && !strings.EqualFold(is, typ) {
+		return nil, nil, refuse("token_type", errors.New(printable(is, 40)))
 	}
 	found, err := ks.find(ctx, h.KeyID, h.Algorithm)
 	if err != nil {

@@ -405,7 +405,7 @@ func FuzzIDToken(f *testing.F) {
 		ks.asked = append(ks.asked, fixed)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		_, payload, err := checkSignature(t.Context(), ks, token)
+		_, payload, err := checkSignature(t.Context(), ks, token, "")
 		if err == nil && sha256.Sum256(payload) != sha256.Sum256([]byte(`{"sub":"a"}`)) {
 			t.Errorf("%q verified as %q", token, payload)
 		}

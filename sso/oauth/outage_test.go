@@ -221,7 +221,7 @@ func TestO16Keys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := checkSignature(t.Context(), ks, tok); err == nil {
+		if _, _, err := checkSignature(t.Context(), ks, tok, ""); err == nil {
 			t.Fatal("an unknown key was accepted")
 		} else if i > fetchesPerMinute {
 			mustRefuse(t, zero(), err, "key_unknown", "known keys, and none of them")

@@ -236,10 +236,12 @@ func (s *Server) makeFlow(context.Context) (err error) {
 	if len(s.cfg.Routes) > 0 && len(s.cfg.Routes[0].Origins) > 0 {
 		home = strings.TrimSuffix(s.cfg.Routes[0].Origins[0], "/")
 	}
+	signOuts := s.db.SignOuts()
+	s.sweepers = append(s.sweepers, func(ctx context.Context) error { return signOuts.Sweep(ctx, s.now()) })
 	s.flow, err = sso.New(sso.Options{
 		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
-		Directory: s.directory, Audit: s.db, Grants: s.grants,
+		Directory: s.directory, Audit: s.db, Grants: s.grants, SignOuts: signOuts, Sealer: s.sealer,
 		Log: s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
