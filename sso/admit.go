@@ -49,14 +49,8 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, o outcome, accepted
 			"The identity provider you came from has been switched off.", ""))
 		return
 	}
-	login := member.Login{
-		Identity: a.Identity, Known: a.Known, Profile: a.Profile, Groups: a.Groups, GroupsMissing: a.GroupsMissing,
-		Teams: p.Groups == settings.GroupsTeams, Join: p.Join,
-		Invitation: o.Login.Invitation, Accept: accepted, Actor: f.actor(r, "signin:"+p.ID),
-	}
-	if c, ok := s.ConnectionOf(p.ID); ok {
-		login.Connection = &c.Connection
-	}
+	login := memberLogin(s, p, a, f.actor(r, "signin:"+p.ID))
+	login.Invitation, login.Accept = o.Login.Invitation, accepted
 	m, err := f.Directory.Admit(ctx, login)
 	var refusal *member.Refusal
 	switch {
@@ -71,6 +65,18 @@ func (f *Flow) admit(w http.ResponseWriter, r *http.Request, o outcome, accepted
 		return
 	}
 	f.start(w, r, o, m, accepted)
+}
+
+// memberLogin is what the directory is asked about a verified person.
+func memberLogin(s *settings.Settings, p settings.Provider, a Assertion, by member.Actor) member.Login {
+	l := member.Login{
+		Identity: a.Identity, Known: a.Known, Profile: a.Profile, Groups: a.Groups, GroupsMissing: a.GroupsMissing,
+		Teams: p.Groups == settings.GroupsTeams, Join: p.Join, Actor: by,
+	}
+	if c, ok := s.ConnectionOf(p.ID); ok {
+		l.Connection = &c.Connection
+	}
+	return l
 }
 
 // start makes the session, or keeps the one this browser already has for the

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/session"
 )
@@ -38,7 +37,7 @@ func (f *Flow) begin(w http.ResponseWriter, r *http.Request, l Login) (string, e
 
 // newLogin gives l an id and a lifetime and stores it.
 func (f *Flow) newLogin(ctx context.Context, l *Login) error {
-	l.ID, l.Kind = secret.NewToken(), Live
+	l.ID, l.Kind = liveID(), Live
 	l.ReturnPath = web.SafeReturn(l.ReturnPath)
 	l.Expires = f.Now().Add(LoginLifetime)
 	if !f.clients.take(ctx, client(ctx)) {

@@ -170,7 +170,7 @@ func (b *browser) idp(u, who string) *answer {
 
 func (b *browser) respond(provider, state, req, who string) *answer {
 	b.w.t.Helper()
-	form := url.Values{"state": {state}, "req": {req}, "as": {who}, "assertion": {fmt.Sprint("a-", b.hops, state, req, who)}}
+	form := url.Values{"state": {state}, "RelayState": {state}, "req": {req}, "as": {who}, "assertion": {fmt.Sprint("a-", b.hops, state, req, who)}}
 	if provider == "okta" {
 		return b.send(http.MethodPost, gateway+"/saml/okta/acs", form, "Origin", "https://"+idpHost, "Sec-Fetch-Site", "cross-site")
 	}

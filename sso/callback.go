@@ -30,6 +30,10 @@ func (f *Flow) callback(protocols ...settings.Protocol) http.HandlerFunc {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
+		if login, ok := testLane(r); ok {
+			f.testCallback(w, r, login)
+			return
+		}
 		id := r.PathValue("provider")
 		p := f.Providers(id)
 		if p == nil || !slices.Contains(protocols, settings.Protocol(p.Info().Protocol)) {

@@ -20,6 +20,8 @@
 //	POST /oauth/{provider}/backchannel-logout
 //	GET  /logout/provider?id=             on to the IdP, to sign out there too
 //	GET  /logout/done?state=              back from it
+//	GET  /login/test?id=                  a test of a configuration begins (testrun.go)
+//	GET  /login/test/done?code=           and ends: binding cookie, report
 //	GET  /complete?code=                  binding cookie, session, hand-off
 //	POST /complete/accept                 one-click acceptance of an invitation
 //	GET  /logout, POST /logout            page with a button; ends the session

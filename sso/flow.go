@@ -25,12 +25,15 @@ import (
 // Directory decides which member a verified sign-in is. *member.Directory is the real one.
 type Directory interface {
 	Admit(ctx context.Context, l member.Login) (member.Member, error)
+	// Foresee answers what Admit would, and leaves nothing behind.
+	Foresee(ctx context.Context, l member.Login) (member.Member, error)
 	LookInvitation(ctx context.Context, tokenHash string) (member.Invitation, member.Member, error)
 	OpenInvitation(ctx context.Context, tokenHash string) (member.Invitation, error)
 	EndLogins(ctx context.Context, by member.Actor, l member.Logins, reason string) error
 }
 
-// Options are what a Flow works with. All are required except Home, Budget, Grants, SignOuts with Sealer, Shares, Now and Registry.
+// Options are what a Flow works with. All are required except Home, Budget, Grants,
+// SignOuts with Sealer, Shares, TestProviders, Results, Now and Registry.
 type Options struct {
 	URL       string                // gateway origin, no trailing slash
 	Home      string                // app origin to land on when a sign-in began nowhere in particular, or ""
@@ -46,9 +49,13 @@ type Options struct {
 	Grants    Grants         // nil: no refresh token is kept
 	SignOuts  SignOuts       // nil: providers neither are told of sign-outs nor can ask for one
 	Sealer    *secret.Sealer // of SignOuts
-	Log       *slog.Logger
-	Now       clock.Func
-	Registry  prometheus.Registerer
+	// TestProviders answers the provider and settings of exactly this digest, active
+	// or draft, for tests alone. nil: nothing can be tested.
+	TestProviders func(id, digest string) (Provider, settings.Provider, bool)
+	Results       settings.Results // of tests; nil: none is kept beyond its report
+	Log           *slog.Logger
+	Now           clock.Func
+	Registry      prometheus.Registerer
 }
 
 // Flow is the sign-in of browsers, from the first redirect to the cookie on the
@@ -63,6 +70,7 @@ type Flow struct {
 	refusals *refusals
 	starting *starting
 	results  *prometheus.CounterVec
+	tests    *Tests
 }
 
 // New makes a Flow.
@@ -80,6 +88,7 @@ func New(o Options) (*Flow, error) {
 	f := &Flow{Options: o, cookies: o.Sessions.Cookies(), results: prometheus.NewCounterVec(
 		prometheus.CounterOpts{Name: "signins_total", Help: "Sign-ins by provider and result."}, []string{"provider", "result"})}
 	f.clients, f.starting = newClients(o.Budget, o.Shares, o.Now), newStarting(o.Now)
+	f.tests = NewTests(o.URL, o.Pending, o.Now)
 	f.refusals = newRefusals(o.Audit, o.Now, func(e audit.Event, err error) {
 		o.Log.Error("audit event lost", "kind", e.Kind, "reason", e.Reason, "request", e.RequestID, "err", err)
 	})
@@ -94,6 +103,8 @@ func (f *Flow) Gateway() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /login", f.login)
 	mux.HandleFunc("POST /login", f.byAddress)
+	mux.HandleFunc("GET /login/test", f.testBegin)
+	mux.HandleFunc("GET /login/test/done", f.testDone)
 	mux.HandleFunc("GET /saml/{provider}/metadata", f.metadata)
 	mux.HandleFunc("POST /saml/{provider}/acs", f.callback(settings.SAML))
 	mux.HandleFunc("GET /saml/{provider}/acs", f.wrongBinding)

@@ -145,6 +145,12 @@ const (
 	KindAccept    RecordKind = "accept"  // accept code -> outcome, while the person reads the invitation page
 	KindLeaving   RecordKind = "leaving" // a browser that signs out at its IdP too
 	KindBounce    RecordKind = "bounce"  // a browser was sent on once for an unsolicited response
+
+	// The lane of tests (see testrun.go). Live code never reads them.
+	KindTestLink  RecordKind = "testlink"
+	KindTestLogin RecordKind = "testlogin"
+	KindTestCode  RecordKind = "testcode" // completion code -> report, until its browser comes back
+	KindReport    RecordKind = "report"
 )
 
 // Key names a pending record.

@@ -77,6 +77,7 @@ func commands(a *app) []*cobra.Command {
 		newDemo(a),
 		newInit(a),
 		newCheck(a),
+		newTestProvider(a),
 		newSCIM(a), newMail(a),
 		newMember(a), newSessions(a),
 		newKeys(a),

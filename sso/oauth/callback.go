@@ -113,6 +113,12 @@ func (brought) Unsolicited() bool { return false }
 // with the Login before the code is spent, so that a forged answer cannot use
 // up a genuine one.
 func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error) {
+	return a.verify(ctx, l, func(*metadata, tokens) {})
+}
+
+// verify is Verify that shows the tokens to an examination (see Examine): the code
+// that they were exchanged for works once.
+func (a *answer) verify(ctx context.Context, l sso.Login, seen func(*metadata, tokens)) (sso.Assertion, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.p.timeout)
 	defer cancel()
 	if err := a.matches(l, parties{a.p.cfg.ID, a.p.cfg.OIDC.Issuer, a.p.redirect}, a.p.now()); err != nil {
@@ -135,6 +141,7 @@ func (a *answer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error)
 	if err != nil {
 		return sso.Assertion{}, err
 	}
+	seen(m, t)
 	signed, err := a.p.checkIDToken(ctx, m, t, l)
 	if err != nil {
 		return sso.Assertion{}, err

@@ -56,6 +56,7 @@ func TestReplayKeyFollowsTheLoginNotTheCode(t *testing.T) {
 
 func TestO01State(t *testing.T) {
 	r := newRig(t)
+	r.plain = true
 	r.mustWork()
 	l := r.begin(r.login())
 	other := r.begin(r.login())

@@ -139,6 +139,11 @@ type gitHubAnswer struct {
 // Verify implements sso.Response. Everything the browser brought is compared
 // with the Login before the code is spent.
 func (a *gitHubAnswer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error) {
+	return a.verify(ctx, l, func(string) {})
+}
+
+// verify is Verify that shows the access token to an examination (see Examine).
+func (a *gitHubAnswer) verify(ctx context.Context, l sso.Login, seen func(access string)) (sso.Assertion, error) {
 	g := a.g
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
@@ -159,6 +164,7 @@ func (a *gitHubAnswer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, 
 	if err := checkGitHubToken(t); err != nil {
 		return sso.Assertion{}, err
 	}
+	seen(t.AccessToken)
 	who, err := g.person(ctx, t.AccessToken)
 	if err != nil {
 		return sso.Assertion{}, err

@@ -283,7 +283,9 @@ func (g *GitHub) get(ctx context.Context, step, path, token string, into any) er
 	req.Header.Set("Accept", "application/vnd.github+json")
 	req.Header.Set("X-GitHub-Api-Version", gitHubVersion)
 	req.Header.Set("User-Agent", "ssogate") // GitHub refuses requests without one
-	req.Header.Set("Authorization", "Bearer "+token)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := g.client.Do(req)
 	if err != nil {
 		return &UnavailableError{Step: step, Err: err}

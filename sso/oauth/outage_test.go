@@ -194,6 +194,7 @@ func TestTokenEndpointAuthentication(t *testing.T) {
 	}{"default": {nil, true}, "basic": {[]string{"client_secret_basic"}, true}, "post": {[]string{"client_secret_post"}, false}, "both": {[]string{"client_secret_post", "client_secret_basic"}, true}} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
+			r.plain = true
 			r.op.SetHooks(ssotest.OPHooks{
 				Discovery: set("token_endpoint_auth_methods_supported", c.methods),
 				Serve: func(_ http.ResponseWriter, req *http.Request) bool {

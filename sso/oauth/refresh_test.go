@@ -327,6 +327,7 @@ func TestARefreshedIDTokenIsVerified(t *testing.T) {
 func TestTheClientAuthenticatesARefreshAsItDoesACode(t *testing.T) {
 	for name, methods := range map[string][]string{"basic": {"client_secret_basic"}, "post": {"client_secret_post"}} {
 		r := newRig(t, refreshing)
+		r.plain = true
 		var basic []bool
 		r.op.SetHooks(ssotest.OPHooks{
 			Discovery: set("token_endpoint_auth_methods_supported", methods),

@@ -45,6 +45,8 @@ type rig struct {
 
 	mu   sync.Mutex
 	hits map[string]int // requests seen by the OpenID provider, by path
+
+	plain bool // sign-ins are not examined besides: the test counts requests
 }
 
 type rigOption func(*ssotest.OPOptions, *Options)
@@ -133,7 +135,39 @@ func (r *rig) receive(l sso.Login, callback string) (sso.Assertion, error) {
 func (r *rig) signIn() (sso.Assertion, error) {
 	r.t.Helper()
 	l := r.begin(r.login())
-	return r.receive(l, r.callback(l))
+	a, err := r.receive(l, r.callback(l))
+	if _, refused := errors.AsType[*sso.VerifyError](err); !r.plain && (err == nil || refused) {
+		r.examined(err)
+	}
+	return a, err
+}
+
+// examined is the property that keeps Verify and Examine together: whatever the
+// provider is made to answer, Verify accepts exactly when no check fails. The code
+// works once, so it is a sign-in of its own.
+func (r *rig) examined(verdict error) {
+	r.t.Helper()
+	l := r.begin(r.login())
+	resp, err := r.p.Receive(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, r.callback(l), nil))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	e, ok := resp.(sso.Examiner)
+	if !ok {
+		r.t.Fatal("an OpenID answer is no Examiner")
+	}
+	x := e.Examine(context.Background(), l)
+	if sso.Passed(x.Checks) != (verdict == nil) || (x.Assertion.ReplayKey != "") != (verdict == nil) {
+		r.t.Fatalf("Verify says %v, Examine %+v", verdict, x.Checks)
+	}
+	if v, ok := errors.AsType[*sso.VerifyError](verdict); ok {
+		for _, c := range x.Checks {
+			if c.Name == sso.CheckOf(v.Reason) && c.Verdict == sso.Fail {
+				return
+			}
+		}
+		r.t.Fatalf("Verify refused for %q, which no failed check names: %+v", v.Reason, x.Checks)
+	}
 }
 
 // mustWork is the benign twin that every attack runs first.

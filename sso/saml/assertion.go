@@ -62,12 +62,11 @@ func (c checker) response(m message) error {
 	if v := attr(el, "Version"); v != "2.0" {
 		return refuse("version", "Response version %s", quote(v))
 	}
-	// Bindings section 3.5.5.2: a signed message must say where it was sent.
-	if d := attr(el, "Destination"); d != c.acs && (d != "" || m.signed) {
-		return refuse("destination", "Destination %s, not %s", quote(d), c.acs)
+	if err := c.destination(m); err != nil {
+		return err
 	}
-	if in := attr(el, "InResponseTo"); in != c.requestID {
-		return refuse("in_response_to", "Response InResponseTo %s is not this login's request", quote(in))
+	if err := c.answers(el, "Response"); err != nil {
+		return err
 	}
 	if issuer := parts.one(respIssuer); issuer != nil {
 		if err := c.checkIssuer(issuer); err != nil {
@@ -78,6 +77,22 @@ func (c checker) response(m message) error {
 		return err
 	}
 	return checkStatus(parts.one(respStatus))
+}
+
+// destination is bindings section 3.5.5.2: a signed message must say where it was sent.
+func (c checker) destination(m message) error {
+	if d := attr(m.response, "Destination"); d != c.acs && (d != "" || m.signed) {
+		return refuse("destination", "Destination %s, not %s", quote(d), c.acs)
+	}
+	return nil
+}
+
+// answers wants the request of this very login named (row S12).
+func (c checker) answers(el *etree.Element, what string) error {
+	if in := attr(el, "InResponseTo"); in != c.requestID {
+		return refuse("in_response_to", "%s InResponseTo %s is not this login's request", what, quote(in))
+	}
+	return nil
 }
 
 // checkStatus wants Success and nothing under it (row S19).
@@ -239,11 +254,11 @@ func (c checker) confirm(el *etree.Element, s *statement) error {
 	if data == nil {
 		return refuse("confirmation", "no SubjectConfirmationData")
 	}
-	if r := attr(data, "Recipient"); r != c.acs {
-		return refuse("recipient", "Recipient %s, not %s", quote(r), c.acs)
+	if err := c.recipient(data); err != nil {
+		return err
 	}
-	if in := attr(data, "InResponseTo"); in != c.requestID {
-		return refuse("in_response_to", "confirmation InResponseTo %s is not this login's request", quote(in))
+	if err := c.answers(data, "confirmation"); err != nil {
+		return err
 	}
 	until, err := c.notPast(attr(data, "NotOnOrAfter"), "SubjectConfirmationData NotOnOrAfter")
 	if err != nil {
@@ -255,6 +270,13 @@ func (c checker) confirm(el *etree.Element, s *statement) error {
 		if _, err := c.notAhead(nb, "SubjectConfirmationData NotBefore"); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (c checker) recipient(data *etree.Element) error {
+	if r := attr(data, "Recipient"); r != c.acs {
+		return refuse("recipient", "Recipient %s, not %s", quote(r), c.acs)
 	}
 	return nil
 }

@@ -157,7 +157,31 @@ func (f *fixture) present(l sso.Login, response string) (sso.Assertion, error) {
 	if err != nil {
 		return sso.Assertion{}, err
 	}
-	return r.Verify(context.Background(), l)
+	a, err := r.Verify(context.Background(), l)
+	f.examined(r, l, err)
+	return a, err
+}
+
+// examined is the property that keeps Verify and Examine together: over every
+// document of every test, Verify accepts exactly when no check fails.
+func (f *fixture) examined(r sso.Response, l sso.Login, verdict error) {
+	f.t.Helper()
+	e, ok := r.(sso.Examiner)
+	if !ok {
+		f.t.Fatal("a SAML response is no Examiner")
+	}
+	x := e.Examine(context.Background(), l)
+	if sso.Passed(x.Checks) != (verdict == nil) || (x.Assertion.ReplayKey != "") != (verdict == nil) {
+		f.t.Fatalf("Verify says %v, Examine %+v", verdict, x.Checks)
+	}
+	if reason := saml.Reason(verdict); reason != "" {
+		for _, c := range x.Checks {
+			if c.Name == sso.CheckOf(reason) && c.Verdict == sso.Fail {
+				return
+			}
+		}
+		f.t.Fatalf("Verify refused for %q, which no failed check names: %+v", reason, x.Checks)
+	}
 }
 
 // accept wants alice to be signed in.

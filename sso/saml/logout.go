@@ -37,6 +37,11 @@ func (s statement) signOut() sso.SignOut {
 	return sso.SignOut{Person: s.nameID, Index: s.index, Hint: raw}
 }
 
+func readHint(raw []byte) (h hint, ok bool) {
+	err := json.Unmarshal(raw, &h)
+	return h, err == nil && h.NameID != ""
+}
+
 // BeginSignOut implements sso.SingleLogout. The message is always signed: without a
 // signature nobody could tell it from anybody else's wish to sign the person out.
 func (p *Provider) BeginSignOut(ctx context.Context, s sso.SignOut, id string) (sso.Start, bool, error) {
@@ -48,9 +53,9 @@ func (p *Provider) BeginSignOut(ctx context.Context, s sso.SignOut, id string) (
 	if place == nil {
 		return sso.Start{}, false, nil
 	}
-	var h hint
-	if err := json.Unmarshal(s.Hint, &h); err != nil || h.NameID == "" {
-		return sso.Start{}, false, nil
+	h, ok := readHint(s.Hint)
+	if !ok {
+		return sso.Start{}, false, nil // of before we kept one: nobody could be named
 	}
 	request := requestID()
 	el := p.outgoing("LogoutRequest", request, place)

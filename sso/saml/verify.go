@@ -49,10 +49,7 @@ func (r *response) Verify(_ context.Context, l sso.Login) (_ sso.Assertion, err 
 		return sso.Assertion{}, err
 	}
 	c := checker{acs: p.acs, entityID: p.entityID, issuer: idp.entityID, requestID: l.Start.RequestID, now: now}
-	if p.settings.SAML.ForceAuthn {
-		c.since = l.Expires.Add(-sso.LoginLifetime)
-	}
-	c.contexts = p.settings.SAML.AuthnContext
+	p.wishes(&c, l)
 	if err := c.response(m); err != nil {
 		return sso.Assertion{}, err
 	}
@@ -67,6 +64,14 @@ func (r *response) Verify(_ context.Context, l sso.Login) (_ sso.Assertion, err 
 	}
 	p.observe(s.issued, now)
 	return p.result(s)
+}
+
+// wishes are what was asked for at the sign-in and must be in the answer.
+func (p *Provider) wishes(c *checker, l sso.Login) {
+	if p.settings.SAML.ForceAuthn {
+		c.since = l.Expires.Add(-sso.LoginLifetime)
+	}
+	c.contexts = p.settings.SAML.AuthnContext
 }
 
 // belongs is step 6 as far as this package can see it: the Login that the flow

@@ -35,6 +35,7 @@ type Control struct {
 	Keys      KeyAdmin
 	Members   MemberAdmin
 	Providers ProviderAdmin
+	Tests     TestAdmin
 	close     func() error
 }
 
@@ -82,6 +83,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 		Sessions:  storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:      storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
 		Providers: storedProviders{c, db, dir, time.Now},
+		Tests:     storedTests{stores},
 		close:     stores.close,
 	}, nil
 }
@@ -96,6 +98,7 @@ func (s *Server) ownControl() *Control {
 		Sessions:  storedSessions{dir: s.directory, lister: lister, db: s.db},
 		Keys:      storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
 		Providers: storedProviders{s.cfg, s.db, s.directory, s.now},
+		Tests:     ownTests{s},
 		close:     func() error { return nil }, // the process closes what it serves
 	}
 }
@@ -161,6 +164,7 @@ func (c *Control) handler() http.Handler {
 	c.serveKeys(mux)
 	c.serveMembers(mux)
 	c.serveProviders(mux)
+	c.serveTests(mux)
 	return mux
 }
 
@@ -173,6 +177,7 @@ func remoteControl(client *http.Client) *Control {
 		Sessions:  remoteSessions{client},
 		Keys:      remoteKeys{client},
 		Providers: remoteProviders{client},
+		Tests:     remoteTests{client},
 		close:     func() error { client.CloseIdleConnections(); return nil },
 	}
 }

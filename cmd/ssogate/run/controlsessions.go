@@ -10,6 +10,7 @@ import (
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/sso"
 	"github.com/ssogate/ssogate/store/redis"
 	"github.com/ssogate/ssogate/store/sql"
 )
@@ -164,14 +165,29 @@ func (b *beside) lister(ctx context.Context, dir *member.Directory) (*session.Li
 	if b.cfg.Redis.URL == "" {
 		return session.NewLister(b.db.Sessions(nil, nil), dir, b.cfg.Session.Idle, nil)
 	}
-	if b.redis == nil {
-		var err error
-		// A warning that it does not answer is not repeated here: the call that follows fails.
-		if b.redis, _, err = redis.Open(ctx, redisOptions(b.cfg)); err != nil {
-			return nil, err
-		}
+	if err := b.openRedis(ctx); err != nil {
+		return nil, err
 	}
 	return session.NewLister(b.redis.Sessions(), dir, b.cfg.Session.Idle, nil)
+}
+
+func (b *beside) openRedis(ctx context.Context) (err error) {
+	if b.redis == nil {
+		// A warning that it does not answer is not repeated here: the call that follows fails.
+		b.redis, _, err = redis.Open(ctx, redisOptions(b.cfg))
+	}
+	return err
+}
+
+// pending are the pending sign-ins that the nodes share.
+func (b *beside) pending(ctx context.Context) (sso.Pending, error) {
+	if b.cfg.Redis.URL == "" {
+		return b.db.Pending(nil, b.cfg.Limits.PendingSignIns), nil
+	}
+	if err := b.openRedis(ctx); err != nil {
+		return nil, err
+	}
+	return b.redis.Pending(), nil
 }
 
 func (b *beside) close() error {

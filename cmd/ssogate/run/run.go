@@ -242,7 +242,8 @@ func (s *Server) makeFlow(context.Context) (err error) {
 		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
 		Directory: s.directory, Audit: s.db, Grants: s.grants, SignOuts: signOuts, Sealer: s.sealer,
-		Log: s.log, Now: s.now, Registry: s.registry,
+		TestProviders: s.testProvider,
+		Log:           s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
 }
