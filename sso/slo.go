@@ -25,8 +25,8 @@ type leaving struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// signOutContext binds a sealed hint to its session.
-func signOutContext(h secret.Hash) string { return "signout|" + h.String() }
+// SignOutContext is what the hint of a session's [SignOut] is sealed for.
+func SignOutContext(h secret.Hash) string { return "signout|" + h.String() }
 
 // keepSignOut stores how the provider will name this session when it ends it.
 func (f *Flow) keepSignOut(ctx context.Context, m member.Member, r session.Record, a Assertion) error {
@@ -36,7 +36,7 @@ func (f *Flow) keepSignOut(ctx context.Context, m member.Member, r session.Recor
 	}
 	s.Session, s.Member, s.Provider, s.Expires = r.Hash, m.ID, r.Provider, r.Expires
 	if len(s.Hint) > 0 {
-		s.Hint = f.Sealer.Seal(s.Hint, signOutContext(r.Hash))
+		s.Hint = f.Sealer.Seal(s.Hint, SignOutContext(r.Hash))
 	}
 	return f.SignOuts.Keep(ctx, s)
 }
@@ -54,7 +54,7 @@ func (f *Flow) wayOut(ctx context.Context, p *session.Principal) string {
 	}
 	s, err := f.SignOuts.Of(ctx, p.Session)
 	if err == nil && len(s.Hint) > 0 {
-		s.Hint, err = f.Sealer.Open(s.Hint, signOutContext(p.Session))
+		s.Hint, err = f.Sealer.Open(s.Hint, SignOutContext(p.Session))
 	}
 	id := secret.NewToken()
 	var start Start

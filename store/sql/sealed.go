@@ -4,10 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 
 	"github.com/ssogate/ssogate/internal/mail"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso"
 	"github.com/ssogate/ssogate/sso/refresh"
 )
 
@@ -29,15 +32,19 @@ const (
 			UNION ALL SELECT 'cookie_keys', id, sealed FROM cookie_keys WHERE state <> 'retired' AND length(sealed) > 0
 			UNION ALL SELECT 'grants', hash, token FROM grants
 			UNION ALL SELECT 'outbox', id, sealed FROM outbox WHERE state = 'queued'
+			UNION ALL SELECT 'signouts', hash, hint FROM signouts WHERE length(hint) > 0
+			UNION ALL SELECT 'settings_versions', CAST(number AS TEXT), sealed FROM settings_versions
 		) AS v WHERE (source, id) > ($1, $2) ORDER BY source, id LIMIT $3`
 )
 
 // resealTo are the updates of one value, unless it has changed.
 var resealTo = map[string]string{
-	"sealed_keys": "UPDATE sealed_keys SET sealed = $1 WHERE name = $2 AND sealed = $3",
-	"cookie_keys": "UPDATE cookie_keys SET sealed = $1 WHERE id = $2 AND sealed = $3",
-	"outbox":      "UPDATE outbox SET sealed = $1 WHERE id = $2 AND sealed = $3",
-	"grants":      "UPDATE grants SET token = $1 WHERE hash = $2 AND token = $3",
+	"sealed_keys":       "UPDATE sealed_keys SET sealed = $1 WHERE name = $2 AND sealed = $3",
+	"cookie_keys":       "UPDATE cookie_keys SET sealed = $1 WHERE id = $2 AND sealed = $3",
+	"outbox":            "UPDATE outbox SET sealed = $1 WHERE id = $2 AND sealed = $3",
+	"signouts":          "UPDATE signouts SET hint = $1 WHERE hash = $2 AND hint = $3",
+	"settings_versions": "UPDATE settings_versions SET sealed = $1 WHERE CAST(number AS TEXT) = $2 AND sealed = $3",
+	"grants":            "UPDATE grants SET token = $1 WHERE hash = $2 AND token = $3",
 }
 
 func (s *Sealed) scan(r scanner) error {
@@ -55,6 +62,18 @@ func (s *Sealed) scan(r scanner) error {
 			return fmt.Errorf("sql: sealed values: %w", err)
 		}
 		s.Context = refresh.SealContext(h)
+	case "signouts":
+		h, err := secret.ParseHash(s.ID)
+		if err != nil {
+			return fmt.Errorf("sql: sealed values: %w", err)
+		}
+		s.Context = sso.SignOutContext(h)
+	case "settings_versions":
+		n, err := strconv.ParseInt(s.ID, 10, 64)
+		if err != nil {
+			return fmt.Errorf("sql: sealed values: %w", err)
+		}
+		s.Context = settings.SealContext(n)
 	default:
 		s.Context = s.ID
 	}

@@ -28,7 +28,6 @@ const maxSignOut = 8 << 10
 type named struct {
 	Person string `json:"p,omitempty"`
 	Index  string `json:"i,omitempty"`
-	Hint   []byte `json:"h,omitempty"`
 }
 
 // nameKey is a name as it is searched: providers choose names of any length.
@@ -41,17 +40,17 @@ func nameKey(name string) string {
 
 // Keep implements sso.SignOuts.
 func (s *SignOuts) Keep(ctx context.Context, o sso.SignOut) error {
-	raw, err := json.Marshal(named{o.Person, o.Index, o.Hint})
+	raw, err := json.Marshal(named{o.Person, o.Index})
 	switch {
 	case err != nil:
 		return fmt.Errorf("sql: keep sign-out: %w", err)
-	case o.Session.IsZero(), o.Member == "", o.Provider == "", o.Person == "" && o.Index == "", o.Expires.IsZero(), len(raw) > maxSignOut:
+	case o.Session.IsZero(), o.Member == "", o.Provider == "", o.Person == "" && o.Index == "", o.Expires.IsZero(), len(raw)+len(o.Hint) > maxSignOut:
 		return errors.New("sql: keep sign-out: incomplete or too large")
 	}
 	return s.db.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO signouts (hash, member, provider, person, idx, named, expires)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			o.Session.String(), string(o.Member), o.Provider, nameKey(o.Person), nameKey(o.Index), raw, ms(o.Expires))
+		_, err := tx.ExecContext(ctx, `INSERT INTO signouts (hash, member, provider, person, idx, named, hint, expires)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			o.Session.String(), string(o.Member), o.Provider, nameKey(o.Person), nameKey(o.Index), raw, append([]byte{}, o.Hint...), ms(o.Expires))
 		if err != nil {
 			return fmt.Errorf("sql: keep sign-out: %w", err)
 		}
@@ -64,8 +63,8 @@ func (s *SignOuts) Of(ctx context.Context, session secret.Hash) (o sso.SignOut, 
 	err = s.db.view(ctx, func(tx *sql.Tx) error {
 		var raw []byte
 		var expires int64
-		err := tx.QueryRowContext(ctx, `SELECT member, provider, named, expires FROM signouts WHERE hash = $1`, session.String()).
-			Scan(&o.Member, &o.Provider, &raw, &expires)
+		err := tx.QueryRowContext(ctx, `SELECT member, provider, named, hint, expires FROM signouts WHERE hash = $1`, session.String()).
+			Scan(&o.Member, &o.Provider, &raw, &o.Hint, &expires)
 		if errors.Is(err, sql.ErrNoRows) {
 			return sso.ErrNoRecord
 		}
@@ -76,7 +75,7 @@ func (s *SignOuts) Of(ctx context.Context, session secret.Hash) (o sso.SignOut, 
 		if err := json.Unmarshal(raw, &n); err != nil {
 			return err
 		}
-		o.Session, o.Person, o.Index, o.Hint, o.Expires = session, n.Person, n.Index, n.Hint, at(expires)
+		o.Session, o.Person, o.Index, o.Expires = session, n.Person, n.Index, at(expires)
 		return nil
 	})
 	if err != nil {

@@ -9,7 +9,8 @@ CREATE TABLE signouts (
 	provider TEXT NOT NULL,
 	person   TEXT NOT NULL, -- SHA-256 of what the provider calls him, or empty
 	idx      TEXT NOT NULL, -- SHA-256 of its own session, or empty
-	named    BYTEA,         -- person, index and hint, sealed by the caller where secret
+	named    BYTEA NOT NULL, -- JSON: person and index as they are
+	hint     BYTEA NOT NULL, -- sealed with the seal key, for this session only; or empty
 	expires  BIGINT NOT NULL
 );
 CREATE INDEX signouts_person ON signouts (provider, person);
