@@ -15,10 +15,12 @@ import (
 func newProvider(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "provider",
-		Short: "Approve what identity providers change in their metadata",
+		Short: "Save, publish and switch identity providers, and approve what they change",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.AddCommand(newProviderSave(a), newProviderPublish(a))
+	cmd.AddCommand(newProviderSwitches(a)...)
 	cmd.AddCommand(newProviderChanges(a), newProviderDecision(a, true), newProviderDecision(a, false))
 	return cmd
 }

@@ -81,7 +81,7 @@ func commands(a *app) []*cobra.Command {
 		newSCIM(a), newMail(a),
 		newMember(a), newSessions(a),
 		newKeys(a),
-		newProvider(a),
+		newProvider(a), newSettings(a),
 		newVersion(a),
 	}
 }

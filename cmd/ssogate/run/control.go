@@ -35,6 +35,7 @@ type Control struct {
 	Keys      KeyAdmin
 	Members   MemberAdmin
 	Providers ProviderAdmin
+	Settings  SettingsAdmin
 	Tests     TestAdmin
 	close     func() error
 }
@@ -76,6 +77,8 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	// and alone there is no node, and the barrier returns at once.
 	nodes := session.NewPublisher(db, nil)
 	dir := &member.Directory{Store: db, Revoker: nodes}
+	versions := newVersions(c, db, sealer)
+	versions.Revoker = nodes
 	return &Control{
 		SCIM:      storedSCIM{db, dir},
 		Members:   storedMembers{db, dir},
@@ -83,6 +86,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 		Sessions:  storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:      storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
 		Providers: storedProviders{c, db, dir, time.Now},
+		Settings:  storedSettings{versions},
 		Tests:     storedTests{stores},
 		close:     stores.close,
 	}, nil
@@ -98,6 +102,7 @@ func (s *Server) ownControl() *Control {
 		Sessions:  storedSessions{dir: s.directory, lister: lister, db: s.db},
 		Keys:      storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
 		Providers: storedProviders{s.cfg, s.db, s.directory, s.now},
+		Settings:  storedSettings{s.versions},
 		Tests:     ownTests{s},
 		close:     func() error { return nil }, // the process closes what it serves
 	}
@@ -164,6 +169,7 @@ func (c *Control) handler() http.Handler {
 	c.serveKeys(mux)
 	c.serveMembers(mux)
 	c.serveProviders(mux)
+	c.serveSettings(mux)
 	c.serveTests(mux)
 	return mux
 }
@@ -177,6 +183,7 @@ func remoteControl(client *http.Client) *Control {
 		Sessions:  remoteSessions{client},
 		Keys:      remoteKeys{client},
 		Providers: remoteProviders{client},
+		Settings:  remoteSettings{client},
 		Tests:     remoteTests{client},
 		close:     func() error { client.CloseIdleConnections(); return nil },
 	}

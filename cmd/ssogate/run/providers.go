@@ -7,9 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"slices"
 	"time"
 
+	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/outbound"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/settings"
@@ -20,48 +21,75 @@ import (
 // metadataEvery is how often SAML metadata is read again.
 const metadataEvery = time.Hour
 
-func (s *Server) makeProviders(ctx context.Context) error {
-	client, err := outbound.New(outbound.Options{Allow: s.cfg.Outbound.Allow})
-	if err != nil {
+func (s *Server) makeProviders(ctx context.Context) (err error) {
+	if s.outbound, err = outbound.New(outbound.Options{Allow: s.cfg.Outbound.Allow}); err != nil {
 		return err
 	}
 	if err := s.registry.Register(&samlMetrics{s}); err != nil {
 		return err
 	}
 	for _, p := range s.settings.Load().Providers {
-		switch p.Protocol {
-		case settings.SAML:
-			err = s.makeSAML(ctx, p, client)
-		case settings.OIDC:
-			s.providers[p.ID], err = oauth.New(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: client, Now: s.now})
-		case settings.GitHub:
-			s.providers[p.ID], err = oauth.NewGitHub(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: client, Now: s.now})
-		default:
-			err = fmt.Errorf("unknown protocol %q", p.Protocol)
-		}
-		if err != nil {
+		r, err := s.makeProvider(ctx, p)
+		switch {
+		case err == nil:
+			s.providers.put(r)
+		case s.inFile(p.ID):
 			return fmt.Errorf("provider %s: %w", p.ID, err)
+		default:
+			// It was published while ssogate ran, and a restart must not keep the rest down.
+			s.log.Error("identity provider cannot be used; nobody can sign in through it", "provider", p.ID, "err", err)
 		}
 	}
 	return nil
 }
 
-func (s *Server) makeSAML(ctx context.Context, p settings.Provider, client *http.Client) error {
+// inFile reports whether the config file declares a provider.
+func (s *Server) inFile(id string) bool { return slices.Contains(fileProviders(s.cfg), id) }
+
+func fileProviders(c *config.Config) (ids []string) {
+	for _, p := range c.Providers {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+// makeProvider makes one of its settings.
+func (s *Server) makeProvider(ctx context.Context, p settings.Provider) (*runningProvider, error) {
+	r := &runningProvider{settings: p}
+	var err error
+	switch p.Protocol {
+	case settings.SAML:
+		err = s.makeSAML(ctx, r)
+	case settings.OIDC:
+		r.Provider, err = oauth.New(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: s.outbound, Now: s.now})
+	case settings.GitHub:
+		r.Provider, err = oauth.NewGitHub(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: s.outbound, Now: s.now})
+	default:
+		err = fmt.Errorf("unknown protocol %q", p.Protocol)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (s *Server) makeSAML(ctx context.Context, r *runningProvider) error {
+	p := r.settings
 	key, cert, err := s.spKey(ctx, p.ID)
 	if err != nil {
 		return err
 	}
-	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: []saml.KeyPair{{Key: key, Cert: cert}}, HTTP: client, Store: s.db, Now: s.now})
+	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: []saml.KeyPair{{Key: key, Cert: cert}}, HTTP: s.outbound, Store: s.db, Now: s.now})
 	if err != nil {
 		return err
 	}
 	if h := provider.Health(); h.Err != nil {
 		s.log.Warn("identity provider metadata cannot be read yet; sign-in through it waits for it", "provider", p.ID, "err", h.Err)
 	}
-	s.background = append(s.background, func(ctx context.Context) {
+	r.Provider = provider
+	r.watch = func(ctx context.Context) {
 		provider.KeepFresh(ctx, metadataEvery, func(n saml.Notice) { s.notice(p.ID, n) })
-	})
-	s.providers[p.ID] = provider
+	}
 	return nil
 }
 
@@ -101,7 +129,7 @@ func (s *Server) spKey(ctx context.Context, id string) (crypto.Signer, *x509.Cer
 
 // SAMLMetadata is our SP metadata for a provider: what its administrator is given.
 func (s *Server) SAMLMetadata(id string) ([]byte, error) {
-	p, ok := s.providers[id].(*saml.Provider)
+	p, ok := s.providers.get(id).(*saml.Provider)
 	if !ok {
 		return nil, fmt.Errorf("run: no SAML provider %q", id)
 	}

@@ -2,9 +2,7 @@ package run
 
 import (
 	"context"
-	"slices"
 
-	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso/refresh"
 )
 
@@ -15,9 +13,7 @@ func (s *Server) makeRefresh(context.Context) error {
 	grants := s.db.Grants()
 	// Also where nobody is asked any more: what was kept before must still go.
 	s.sweepers = append(s.sweepers, func(ctx context.Context) error { return grants.Sweep(ctx, s.now()) })
-	if !slices.ContainsFunc(s.settings.Load().Providers, func(p settings.Provider) bool { return p.OIDC.Recheck > 0 }) {
-		return nil
-	}
+	// Always: a provider that wants it may be published at any time.
 	k, err := refresh.New(refresh.Options{
 		Store: grants, Sealer: s.sealer, Live: s.settings, Providers: s.provider, Directory: s.directory,
 		Log: s.log, Now: s.now, Registry: s.registry,

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,7 +61,11 @@ type Server struct {
 	sessions  sessionStores
 	sealer    *secret.Sealer
 	settings  *settings.Live
-	providers map[string]sso.Provider
+	versions  *settings.Manager  // of what is changed while it runs
+	file      *settings.Settings // what the config file says
+	reloading sync.Mutex
+	providers *providerSet
+	outbound  *http.Client
 	live      *proxy.Live
 	cutoff    *session.Cutoff
 	directory *member.Directory
@@ -88,7 +93,7 @@ type Server struct {
 func New(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{
 		cfg: o.Config, log: o.Log, now: o.Now, registry: prometheus.NewRegistry(),
-		settings: &settings.Live{}, providers: map[string]sso.Provider{},
+		settings: &settings.Live{}, providers: newProviderSet(),
 		listeners: o.Listeners, privateListener: o.PrivateListener, redisPrefix: o.RedisPrefix,
 	}
 	if s.now == nil {
@@ -175,15 +180,6 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *Server) loadSettings(context.Context) error {
-	v, err := settingsFrom(s.cfg)
-	if err != nil {
-		return err
-	}
-	s.settings.Store(v)
-	return nil
-}
-
 func (s *Server) compileRoutes(context.Context) (err error) {
 	var specs []proxy.RouteSpec
 	for _, r := range s.cfg.Routes {
@@ -203,6 +199,7 @@ func (s *Server) makeCutoff(ctx context.Context) (err error) {
 		LeaseGrace: s.cfg.Streams.LeaseGrace, Logger: s.log, Now: s.now, Metrics: s.registry,
 	})
 	s.directory = &member.Directory{Store: s.db, Revoker: s.cutoff, Now: s.now}
+	s.versions.Revoker = s.cutoff
 	return err
 }
 
@@ -221,7 +218,7 @@ func (s *Server) nodeName() string {
 func (s *Server) makeManager(context.Context) (err error) {
 	s.manager, err = session.NewManager(session.ManagerOptions{
 		Store: s.sessions.sessions, Directory: s.directory, Cookies: s.cookies, Cutoff: s.cutoff, Now: s.now,
-		Settings: heldSettings{s.settings},
+		Settings: heldSettings{s},
 		Limits:   session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute, PerMember: s.cfg.Session.PerMember},
 		ProviderActive: func(id string) bool {
 			_, ok := s.settings.Load().Provider(id)
@@ -242,8 +239,8 @@ func (s *Server) makeFlow(context.Context) (err error) {
 		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
 		Directory: s.directory, Audit: s.db, Grants: s.grants, SignOuts: signOuts, Sealer: s.sealer,
-		TestProviders: s.testProvider,
-		Log:           s.log, Now: s.now, Registry: s.registry,
+		TestProviders: s.testProvider, Results: s.versions,
+		Log: s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
 }
@@ -265,7 +262,7 @@ func (s *Server) provider(id string) sso.Provider {
 	if _, ok := s.settings.Load().Provider(id); !ok {
 		return nil
 	}
-	return s.providers[id]
+	return s.providers.get(id)
 }
 
 func (s *Server) makeGate(context.Context) (err error) {

@@ -45,8 +45,8 @@ func (s *Server) notice(provider string, n saml.Notice) {
 
 // reloadMetadata makes this node use what was approved.
 func (s *Server) reloadMetadata(ctx context.Context) error {
-	for id, p := range s.providers {
-		if p, ok := p.(*saml.Provider); ok {
+	for id, p := range s.providers.all() {
+		if p, ok := p.Provider.(*saml.Provider); ok {
 			if err := p.Reload(ctx); err != nil {
 				return fmt.Errorf("run: provider %s: %w", id, err)
 			}
@@ -72,8 +72,8 @@ func (m *samlMetrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. It waits for no fetch.
 func (m *samlMetrics) Collect(ch chan<- prometheus.Metric) {
 	now := m.s.now()
-	for id, p := range m.s.providers {
-		p, ok := p.(*saml.Provider)
+	for id, p := range m.s.providers.all() {
+		p, ok := p.Provider.(*saml.Provider)
 		if !ok {
 			continue
 		}

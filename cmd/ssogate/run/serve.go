@@ -29,6 +29,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	work.Go(func() { _ = s.cutoff.Run(bg) })
 	work.Go(func() { s.manager.RunTouches(bg, s.log) })
 	work.Go(func() { s.sweep(bg) })
+	work.Go(func() { s.providers.run(bg) })
+	work.Go(func() { s.revertUnconfirmed(bg) })
 	for _, f := range s.background {
 		work.Go(func() { f(bg) })
 	}

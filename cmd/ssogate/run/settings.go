@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/secret"
@@ -88,18 +89,76 @@ func providerFrom(p config.Provider) (settings.Provider, error) {
 }
 
 // heldSettings are the settings of this process, as the sessions ask for them.
-type heldSettings struct{ live *settings.Live }
+type heldSettings struct{ s *Server }
 
 // Version implements session.Settings.
-func (h heldSettings) Version() int64 { return h.live.Load().Version }
+func (h heldSettings) Version() int64 { return h.s.settings.Load().Version }
 
-// Reload implements session.Settings. The settings of this version come from the
-// config file alone. A database with later ones was written by a newer ssogate
-// beside this one: to decide by the older copy would be wrong, so nobody is
-// admitted here until this node is replaced too.
-func (h heldSettings) Reload(_ context.Context, atLeast int64) error {
+// Reload implements session.Settings. After it this node has at least that version or
+// admits nobody: to decide by an older copy would be wrong (C11).
+func (h heldSettings) Reload(ctx context.Context, atLeast int64) error {
+	if h.Version() >= atLeast {
+		return nil
+	}
+	if err := h.s.reloadSettings(ctx); err != nil {
+		return err
+	}
 	if have := h.Version(); have < atLeast {
 		return fmt.Errorf("run: the database holds settings of version %d, this node has %d: replace it with the newer ssogate that wrote them", atLeast, have)
+	}
+	return nil
+}
+
+// newVersions is the Manager of an installation. Its Revoker is set by who has one.
+func newVersions(c *config.Config, store settings.Store, sealer *secret.Sealer) *settings.Manager {
+	return &settings.Manager{
+		Store: store, Sealer: sealer,
+		File:    func() []string { return fileProviders(c) },
+		Managed: func() bool { return c.RequireSSO != config.RequireSSOConsole },
+	}
+}
+
+// loadSettings is the Auth record at start: the config file, and what was published.
+func (s *Server) loadSettings(ctx context.Context) error {
+	s.versions = newVersions(s.cfg, s.db, s.sealer)
+	s.versions.Now = s.now
+	// Read once: what an operator edits on disk takes effect at the next start, not
+	// when somebody happens to publish something else.
+	var err error
+	if s.file, err = settingsFrom(s.cfg); err != nil {
+		return err
+	}
+	next, err := s.readSettings(ctx)
+	if err != nil {
+		return err
+	}
+	s.settings.Store(next)
+	return nil
+}
+
+func (s *Server) readSettings(ctx context.Context) (*settings.Settings, error) {
+	v, err := s.versions.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var fixed *bool
+	if s.versions.Managed() {
+		fixed = &s.file.RequireSSO
+	}
+	return settings.Merge(*s.file, fixed, v), nil
+}
+
+// reloadSettings makes what was published the settings of this node.
+func (s *Server) reloadSettings(ctx context.Context) error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	next, err := s.readSettings(ctx)
+	if err != nil {
+		return err
+	}
+	if next.Version > s.settings.Load().Version {
+		s.apply(ctx, next)
+		s.log.Info("settings were published", "version", next.Version, "providers", len(next.Providers), "require_sso", next.RequireSSO)
 	}
 	return nil
 }
@@ -112,16 +171,36 @@ func (s *Server) reload(ctx context.Context, what string) error {
 	case member.ReloadMetadata:
 		return s.reloadMetadata(ctx)
 	case member.ReloadSettings:
+		return s.reloadSettings(ctx)
 	default:
 		return nil
 	}
-	var version int64
-	err := s.db.View(ctx, func(tx member.Tx) (err error) {
-		version, err = tx.SettingsVersion()
-		return err
-	})
-	if err != nil {
-		return err
+}
+
+// revertEvery is how often a node looks whether Require SSO was not confirmed in time.
+const revertEvery = 5 * time.Second
+
+// revertUnconfirmed turns Require SSO off again where nobody has confirmed it (G5).
+func (s *Server) revertUnconfirmed(ctx context.Context) {
+	tick := time.NewTicker(revertEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !s.settings.Load().RequireSSO || s.versions.Managed() {
+			continue
+		}
+		did, err := s.versions.Revert(ctx)
+		if did {
+			s.log.Warn("Require SSO was not confirmed in time and is off again")
+		}
+		if err != nil && !failing && ctx.Err() == nil {
+			s.log.Warn("it cannot be told whether Require SSO was confirmed; tried again", "err", err)
+		}
+		failing = err != nil
 	}
-	return heldSettings{s.settings}.Reload(ctx, version)
 }
