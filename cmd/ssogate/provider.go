@@ -19,7 +19,7 @@ func newProvider(a *app) *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newProviderSave(a), newProviderPublish(a))
+	cmd.AddCommand(newProviderSave(a), newProviderPublish(a), newProviderKey(a))
 	cmd.AddCommand(newProviderSwitches(a)...)
 	cmd.AddCommand(newProviderChanges(a), newProviderDecision(a, true), newProviderDecision(a, false))
 	return cmd

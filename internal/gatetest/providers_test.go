@@ -73,7 +73,9 @@ func TestAProviderIsPublishedWhileItRuns(t *testing.T) {
 		srv := httptest.NewServer(hub)
 		t.Cleanup(srv.Close)
 		w := start(t, with, func(o *run.DemoOptions) {
-			o.Adjust = func(c *config.Config) { c.Outbound.Allow = append(c.Outbound.Allow, strings.TrimPrefix(srv.URL, "http://")) }
+			o.Adjust = func(c *config.Config) {
+				c.Outbound.Allow = append(c.Outbound.Allow, strings.TrimPrefix(srv.URL, "http://"))
+			}
 		})
 		if _, err := w.byGitHub(hub, 100); err == nil {
 			t.Fatal("signed in through a provider that does not exist")

@@ -24,10 +24,10 @@ func (p *Provider) Metadata() ([]byte, error) {
 	sp.CreateAttr("AuthnRequestsSigned", strconv.FormatBool(!p.settings.SAML.UnsignedRequests))
 	sp.CreateAttr("WantAssertionsSigned", "true")
 	sp.CreateAttr("protocolSupportEnumeration", nsProtocol)
-	for _, k := range p.keys {
+	for _, k := range p.keyPairs() {
 		keyDescriptor(sp, k, "signing")
 	}
-	for _, k := range p.keys {
+	for _, k := range p.keyPairs() {
 		keyDescriptor(sp, k, "encryption")
 	}
 	for _, binding := range []string{saml.HTTPRedirectBinding, saml.HTTPPostBinding} {

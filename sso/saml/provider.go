@@ -53,7 +53,7 @@ type Provider struct {
 	entityID string // ours
 	acs      string
 	slo      string
-	keys     []KeyPair // [0] signs
+	keys     atomic.Pointer[[]KeyPair] // [0] signs; never nil
 	client   *http.Client
 	now      clock.Func
 
@@ -87,7 +87,7 @@ func New(o Options) (*Provider, error) {
 	}
 	p := &Provider{
 		settings: o.Provider, names: names,
-		keys: slices.Clone(o.Keys), client: o.HTTP, store: o.Store, now: o.Now, told: map[string]bool{},
+		client: o.HTTP, store: o.Store, now: o.Now, told: map[string]bool{},
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -105,7 +105,7 @@ func New(o Options) (*Provider, error) {
 	p.entityID = origin + "/saml/" + id + "/metadata"
 	p.acs = origin + "/saml/" + id + "/acs"
 	p.slo = origin + "/saml/" + id + "/slo"
-	if err := checkKeys(p.keys); err != nil {
+	if err := p.SetKeys(o.Keys); err != nil {
 		return nil, err
 	}
 	if o.Provider.SAML.MetadataURL == "" {
@@ -127,6 +127,19 @@ func New(o Options) (*Provider, error) {
 	}
 	return p, nil
 }
+
+// SetKeys replaces the keys, while sign-ins are under way: the first signs from now
+// on, all decrypt and are in the metadata. An error changes nothing.
+func (p *Provider) SetKeys(keys []KeyPair) error {
+	if err := checkKeys(keys); err != nil {
+		return err
+	}
+	keys = slices.Clone(keys)
+	p.keys.Store(&keys)
+	return nil
+}
+
+func (p *Provider) keyPairs() []KeyPair { return *p.keys.Load() }
 
 func checkKeys(keys []KeyPair) error {
 	if len(keys) == 0 || len(keys) > MaxKeys {

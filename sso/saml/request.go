@@ -116,12 +116,13 @@ func (p *Provider) post(name string, message *etree.Element, relayState string) 
 }
 
 // signer is the key that signs what we send.
-func (p *Provider) signer() crypto.Signer { return p.keys[0].Key }
+func (p *Provider) signer() crypto.Signer { return p.keyPairs()[0].Key }
 
 // sign puts an enveloped signature after the Issuer, the one place where the
 // schema has it.
 func (p *Provider) sign(message *etree.Element) error {
-	ctx, err := dsig.NewSigningContext(p.keys[0].Key, [][]byte{p.keys[0].Cert.Raw})
+	k := p.keyPairs()[0] // one look: key and certificate belong together
+	ctx, err := dsig.NewSigningContext(k.Key, [][]byte{k.Cert.Raw})
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func (p *Provider) message(v verifier, e *envelope) (message, error) {
 	plain := e.assertion
 	if sealed != nil {
 		var err error
-		if plain, err = (decrypter{keys: p.keys, signed: m.signed}).assertion(sealed); err != nil {
+		if plain, err = (decrypter{keys: p.keyPairs(), signed: m.signed}).assertion(sealed); err != nil {
 			return message{}, err
 		}
 		m.assertion = plain // believed only if m.signed; see below

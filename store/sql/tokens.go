@@ -235,3 +235,16 @@ func (d *DB) PutSealedKeyIfAbsent(ctx context.Context, name string, sealed []byt
 
 // Interface guard.
 var _ record.Access = (*DB)(nil)
+
+// ReplaceSealedKey puts a sealed key in the place of the one that was read, with its
+// audit event and a row by which every node reads it anew. [member.ErrVersion] when
+// it has changed since.
+func (d *DB) ReplaceSealedKey(ctx context.Context, by member.Actor, kind, name string, was, sealed []byte) (seq int64, err error) {
+	return d.keyChange(ctx, by, kind, func(t *tx) ([]string, error) {
+		n, err := t.exec("replace key", "UPDATE sealed_keys SET sealed = $1 WHERE name = $2 AND sealed = $3", sealed, name, was)
+		if err == nil && n != 1 {
+			err = fmt.Errorf("sql: replace key: %w", member.ErrVersion)
+		}
+		return []string{name}, err
+	})
+}

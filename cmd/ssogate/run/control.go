@@ -85,7 +85,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 		Log:       storedSCIMLog{db},
 		Sessions:  storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:      storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
-		Providers: storedProviders{c, db, dir, time.Now},
+		Providers: storedProviders{c, db, dir, time.Now, sealer},
 		Settings:  storedSettings{versions},
 		Tests:     storedTests{stores},
 		close:     stores.close,
@@ -101,7 +101,7 @@ func (s *Server) ownControl() *Control {
 		Log:       storedSCIMLog{s.db},
 		Sessions:  storedSessions{dir: s.directory, lister: lister, db: s.db},
 		Keys:      storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
-		Providers: storedProviders{s.cfg, s.db, s.directory, s.now},
+		Providers: s.ProviderAdmin(),
 		Settings:  storedSettings{s.versions},
 		Tests:     ownTests{s},
 		close:     func() error { return nil }, // the process closes what it serves
@@ -169,6 +169,7 @@ func (c *Control) handler() http.Handler {
 	c.serveKeys(mux)
 	c.serveMembers(mux)
 	c.serveProviders(mux)
+	c.serveSPKeys(mux)
 	c.serveSettings(mux)
 	c.serveTests(mux)
 	return mux

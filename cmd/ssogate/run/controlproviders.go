@@ -8,6 +8,7 @@ import (
 
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/clock"
+	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/sso/saml"
@@ -22,6 +23,9 @@ type ProviderAdmin interface {
 	// Decide approves or rejects the one of this digest. When it returns without an
 	// error every node acts by it.
 	Decide(ctx context.Context, d ChangeDecision) error
+	// SPKeys shows our keys towards a SAML provider after a step of replacing them. A
+	// step out of turn is an error that says which one is next.
+	SPKeys(ctx context.Context, c SPKeyChange) ([]SPKeyInfo, error)
 }
 
 // ChangeDecision is an operator's word on a change.
@@ -48,6 +52,8 @@ type storedProviders struct {
 	db  *sql.DB
 	dir *member.Directory
 	now clock.Func
+
+	sealer *secret.Sealer
 }
 
 func (p storedProviders) Changes(ctx context.Context) ([]saml.Change, error) {

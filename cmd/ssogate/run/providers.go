@@ -2,17 +2,12 @@ package run
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/outbound"
-	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso/oauth"
 	"github.com/ssogate/ssogate/sso/saml"
@@ -75,11 +70,11 @@ func (s *Server) makeProvider(ctx context.Context, p settings.Provider) (*runnin
 
 func (s *Server) makeSAML(ctx context.Context, r *runningProvider) error {
 	p := r.settings
-	key, cert, err := s.spKey(ctx, p.ID)
+	keys, err := spKeyring{s.db, s.sealer}.keys(ctx, p.ID)
 	if err != nil {
 		return err
 	}
-	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: []saml.KeyPair{{Key: key, Cert: cert}}, HTTP: s.outbound, Store: s.db, Now: s.now})
+	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: keys, HTTP: s.outbound, Store: s.db, Now: s.now})
 	if err != nil {
 		return err
 	}
@@ -91,40 +86,6 @@ func (s *Server) makeSAML(ctx context.Context, r *runningProvider) error {
 		provider.KeepFresh(ctx, metadataEvery, func(n saml.Notice) { s.notice(p.ID, n) })
 	}
 	return nil
-}
-
-// keyPair is what is sealed at rest.
-type keyPair struct{ Key, Cert []byte }
-
-// spKey is the provider's SP key, made on first use and sealed in the database.
-// Should two processes make one at once, the one stored first wins for both.
-func (s *Server) spKey(ctx context.Context, id string) (crypto.Signer, *x509.Certificate, error) {
-	name := "saml/" + id
-	sealed, err := s.db.SealedKey(ctx, name)
-	if errors.Is(err, member.ErrNotFound) {
-		var made keyPair
-		if made.Key, made.Cert, err = saml.NewKey(); err != nil {
-			return nil, nil, err
-		}
-		plain, err := json.Marshal(made)
-		if err != nil {
-			return nil, nil, fmt.Errorf("encode key: %w", err)
-		}
-		if sealed, err = s.db.PutSealedKeyIfAbsent(ctx, name, s.sealer.Seal(plain, name)); err != nil {
-			return nil, nil, err
-		}
-	} else if err != nil {
-		return nil, nil, err
-	}
-	plain, err := s.sealer.Open(sealed, name)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the stored SP key was sealed with another seal_key; set it as secrets.seal_key_previous: %w", err)
-	}
-	var kp keyPair
-	if err := json.Unmarshal(plain, &kp); err != nil {
-		return nil, nil, fmt.Errorf("stored SP key: %w", err)
-	}
-	return saml.ParseKey(kp.Key, kp.Cert)
 }
 
 // SAMLMetadata is our SP metadata for a provider: what its administrator is given.

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -167,7 +168,7 @@ func (s *Server) reloadSettings(ctx context.Context) error {
 func (s *Server) reload(ctx context.Context, what string) error {
 	switch what {
 	case member.ReloadKeys:
-		return s.cookies.Reload(ctx)
+		return errors.Join(s.cookies.Reload(ctx), s.reloadSPKeys(ctx))
 	case member.ReloadMetadata:
 		return s.reloadMetadata(ctx)
 	case member.ReloadSettings:
