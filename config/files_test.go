@@ -132,7 +132,7 @@ func TestPipeIsNotWaitedFor(t *testing.T) {
 // The key of a service account reads the whole company's groups: it is checked like
 // a secret, and never repeated.
 func TestServiceAccountFiles(t *testing.T) {
-	const google = "providers: [{id: g, preset: google, client_id: c, client_secret: Zk3v0Qw8RtYu1PlMn5Bs, hosted_domains: [example.com], directory_key_file: k.json, directory_admin: a@example.com}]\n"
+	const google = "providers: [{id: g, preset: google, client_id: c, client_secret: Zk3v0Qw8RtYu1PlMn5Bs, hosted_domains: [example.com], groups: teams, directory_key_file: k.json, directory_admin: a@example.com}]\n"
 	for _, tc := range []struct {
 		why, content string
 		mode         os.FileMode

@@ -102,6 +102,9 @@ func (c *Config) validateGoogle(fs *faults, at string, p *Provider) {
 	if (p.DirectoryKeyFile == "") != (p.DirectoryAdmin == "") {
 		fs.add(join(at, "directory_key_file"), "the group look-up needs a key and an administrator", "set both directory_key_file and directory_admin, or neither")
 	}
+	if p.DirectoryKeyFile != "" && p.Groups != GroupsTeams {
+		fs.add(join(at, "directory_key_file"), "groups that nobody uses", `write groups: teams, or remove directory_key_file and directory_admin`)
+	}
 }
 
 // plainGoogle lets tests and proxies stand in for Google only where it is plain that
@@ -128,7 +131,7 @@ func (c *Config) validateGitHub(fs *faults, at string, p *Provider) {
 	}
 	fs.unique(join(at, "teams"), p.Teams)
 	c.validateRecheck(fs, join(at, "recheck"), p.Recheck)
-	fs.foreign(at, "github", p.samlKeys(), p.openIDKeys())
+	fs.foreign(at, "github", p.samlKeys(), p.openIDKeys(), p.Attributes.keys())
 }
 
 // gitHubName accepts names as they stand in GitHub's URLs.
@@ -163,6 +166,15 @@ func (p *Provider) openIDKeys() map[string]bool {
 
 func (p *Provider) gitHubKeys() map[string]bool {
 	return map[string]bool{"base_url": p.BaseURL != "", "organizations": len(p.Organizations) > 0, "teams": len(p.Teams) > 0}
+}
+
+// keys are those of the mapping: GitHub's API has one set of names.
+func (a Attributes) keys() map[string]bool {
+	return map[string]bool{
+		"attributes.subject": len(a.Subject) > 0, "attributes.user_name": len(a.UserName) > 0, "attributes.email": len(a.Email) > 0,
+		"attributes.display_name": len(a.DisplayName) > 0, "attributes.given_name": len(a.GivenName) > 0,
+		"attributes.family_name": len(a.FamilyName) > 0, "attributes.groups": len(a.Groups) > 0,
+	}
 }
 
 // foreign names keys of the other protocols.

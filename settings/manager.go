@@ -21,6 +21,7 @@ const (
 	maxProviders  = 100
 	maxComment    = 500
 	maxVersions   = 200 // in a list
+	maxSearched   = 30  // versions in which a draft is looked for
 )
 
 // Manager changes the stored settings: drafts, publishing, restoring. Its zero value
@@ -249,6 +250,34 @@ func (m *Manager) Restore(ctx context.Context, by member.Actor, number int64) (V
 		s.Providers = old.Stored.Providers
 		return nil
 	})
+}
+
+// Find is the provider of this id and digest in one of the newest versions that are
+// saved or published: what a test may be of.
+func (m *Manager) Find(ctx context.Context, id, digest string) (p Provider, ok bool, err error) {
+	err = m.Store.ViewSettings(ctx, func(tx Tx) error {
+		rows, err := tx.Versions(maxSearched)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if r.State != Draft && r.State != Published {
+				continue
+			}
+			v, err := m.open(r)
+			if err != nil {
+				return err
+			}
+			for _, c := range v.Stored.Providers {
+				if c.ID == id && Digest(c) == digest {
+					p, ok = c, true
+					return nil
+				}
+			}
+		}
+		return nil
+	})
+	return p, ok, err
 }
 
 // Record implements [Results].

@@ -23,6 +23,7 @@ const (
 func newTestProvider(a *app) *cobra.Command {
 	var path string
 	var asJSON, offline bool
+	var version int64
 	cmd := &cobra.Command{
 		Use:   "test-provider ID",
 		Short: "Try an identity provider and explain what is wrong with it",
@@ -35,14 +36,18 @@ with what arrived and, where it did not pass, with what to do about it.
 The link works once and for 15 minutes; the command waits for 10. It needs a
 running "ssogate serve" of the same config. --offline stops before the link.
 
+With --version it is a provider that was saved with "ssogate provider save", draft or
+not. A passed test is kept: Require SSO asks for one of every active provider as it is.
+
 It exits with 0 when no check failed and with 1 otherwise.`,
 		Example: `  ssogate test-provider okta
   ssogate test-provider okta --offline
+  ssogate test-provider okta --version 4
   ssogate test-provider okta --json > report.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), testWait)
 			defer cancel()
-			t := providerTest{a: a, id: args[0], json: asJSON, offline: offline}
+			t := providerTest{a: a, id: args[0], json: asJSON, offline: offline, version: version}
 			return t.run(ctx, path)
 		},
 	}
@@ -54,6 +59,7 @@ It exits with 0 when no check failed and with 1 otherwise.`,
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the report as JSON; the link goes to standard error")
+	cmd.Flags().Int64Var(&version, "version", 0, "of the saved settings to test (default: the config file's)")
 	cmd.Flags().BoolVar(&offline, "offline", false, "only what needs no browser and no running ssogate")
 	return cmd
 }
@@ -63,6 +69,7 @@ type providerTest struct {
 	a             *app
 	id            string
 	json, offline bool
+	version       int64 // of the saved settings to test, 0 = the config file's
 }
 
 // testOutcome is what --json prints.
@@ -78,6 +85,9 @@ func (t providerTest) run(ctx context.Context, path string) error {
 	c, err := t.a.loadConfig(path)
 	if err != nil {
 		return err
+	}
+	if t.version != 0 {
+		return t.saved(ctx, c)
 	}
 	static, err := run.Inspect(ctx, c, t.id)
 	if err != nil {
@@ -108,6 +118,38 @@ func (t providerTest) run(ctx context.Context, path string) error {
 		return errReported
 	}
 	return nil
+}
+
+// saved tests a provider of a saved version. What needs no browser is part of its
+// round trip: this host need not have what the running ssogate keeps sealed.
+func (t providerTest) saved(ctx context.Context, c *config.Config) error {
+	control, err := run.OpenControl(ctx, c)
+	if err != nil {
+		return err
+	}
+	shown, err := control.Settings.Show(ctx, t.version)
+	err = errors.Join(err, control.Close())
+	if err != nil {
+		return err
+	}
+	digest, ok := shown.Digests[t.id]
+	if !ok {
+		return fmt.Errorf("version %d holds no provider %q; \"ssogate settings show %d\" lists what it holds", t.version, t.id, t.version)
+	}
+	report, err := t.roundTrip(ctx, c, digest)
+	if err != nil {
+		return err
+	}
+	if t.json {
+		err = printJSON(t.a.stdout, testOutcome{Provider: t.id, Digest: digest, Passed: report.Passed(), Report: &report})
+	} else {
+		t.print(report.Checks)
+		_, err = fmt.Fprintf(t.a.stdout, "%s: %s\n", inert(t.id), map[bool]string{true: "passed", false: "failed"}[report.Passed()])
+	}
+	if err == nil && !report.Passed() {
+		return errReported
+	}
+	return err
 }
 
 // roundTrip prints the link and waits for what comes of it.

@@ -26,7 +26,8 @@ type SettingsAdmin interface {
 // ShownSettings is a version for people.
 type ShownSettings struct {
 	Version settings.Version      `json:"version"`
-	Values  []settings.Difference `json:"values"` // New is what is set
+	Values  []settings.Difference `json:"values"`  // New is what is set
+	Digests map[string]string     `json:"digests"` // of its providers, by id: what a test is of
 }
 
 // VersionPair names two versions.
@@ -101,6 +102,10 @@ func (s storedSettings) Show(ctx context.Context, number int64) (ShownSettings, 
 	}
 	out := ShownSettings{Version: v, Values: settings.Diff(settings.Stored{}, v.Stored)}
 	out.Version.Stored = settings.Stored{} // it holds secrets
+	out.Digests = map[string]string{}
+	for _, p := range v.Stored.Providers {
+		out.Digests[p.ID] = settings.Digest(p)
+	}
 	return out, nil
 }
 

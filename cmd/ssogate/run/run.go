@@ -64,6 +64,7 @@ type Server struct {
 	versions  *settings.Manager  // of what is changed while it runs
 	file      *settings.Settings // what the config file says
 	reloading sync.Mutex
+	drafts    drafts
 	providers *providerSet
 	outbound  *http.Client
 	live      *proxy.Live

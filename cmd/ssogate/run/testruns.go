@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/outbound"
@@ -14,15 +16,53 @@ import (
 	"github.com/ssogate/ssogate/sso/saml"
 )
 
-// testProvider is what a test of a digest tests: the active provider, if its
-// settings are still those.
+// testProvider is what a test of a digest tests: the active provider, if its settings
+// are still those, else one of a saved version, which nobody signs in through.
 func (s *Server) testProvider(id, digest string) (sso.Provider, settings.Provider, bool) {
-	p, ok := s.settings.Load().Provider(id)
-	if !ok || settings.Digest(p) != digest {
-		return nil, settings.Provider{}, false
+	if p, ok := s.settings.Load().Provider(id); ok && settings.Digest(p) == digest {
+		provider := s.provider(id)
+		return provider, p, provider != nil
 	}
-	provider := s.provider(id)
-	return provider, p, provider != nil
+	return s.drafts.find(s, id, digest)
+}
+
+// drafts are providers made of saved versions, for tests alone. The zero value is
+// ready. Safe for concurrent use.
+type drafts struct {
+	mu   sync.Mutex
+	made map[string]*runningProvider // by digest
+}
+
+// maxDrafts bounds what is kept of them; one that is needed again is made again.
+const maxDrafts = 16
+
+// draftTime bounds reading versions and metadata for a draft.
+const draftTime = 15 * time.Second
+
+func (d *drafts) find(s *Server, id, digest string) (sso.Provider, settings.Provider, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.made[digest]
+	if r == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), draftTime)
+		defer cancel()
+		p, ok, err := s.versions.Find(ctx, id, digest)
+		if err == nil && ok {
+			p.Active = true // a test asks what would be if it were
+			r, err = s.makeProvider(ctx, p)
+		}
+		if err != nil {
+			s.log.Warn("a saved provider cannot be tested", "provider", id, "err", err)
+		}
+		if r == nil {
+			return nil, settings.Provider{}, false
+		}
+		if d.made == nil || len(d.made) >= maxDrafts {
+			d.made = map[string]*runningProvider{}
+		}
+		d.made[digest] = r
+	}
+	return r.Provider, r.settings, r.settings.ID == id
 }
 
 // TestAdmin begins tests of identity providers and reads their reports.
