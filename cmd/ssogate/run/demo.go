@@ -22,6 +22,7 @@ import (
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/demo"
 	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/sso/oauth"
 	"github.com/ssogate/ssogate/sso/ssotest"
 )
 
@@ -203,7 +204,7 @@ func (d *Demo) providers(o DemoOptions, ls []net.Listener) (err error) {
 	}
 	d.OP, err = ssotest.NewOP(ssotest.OPOptions{
 		Issuer: d.Facts.OIDC, ClientID: "ssogate-demo", ClientSecret: d.clientSecret, People: partners(d.people), Now: o.Now,
-		RedirectURIs: []string{d.Facts.Gateway + "/oauth/" + DemoOIDC + "/callback"},
+		RedirectURIs: []string{d.Facts.Gateway + "/oauth/" + DemoOIDC + "/callback"}, PostLogoutRedirectURIs: []string{d.Facts.Gateway + oauth.LogoutDone},
 	})
 	if err != nil {
 		return err
