@@ -176,6 +176,7 @@ func TestFencedLibraries(t *testing.T) {
 		"github.com/redis/go-redis/v9":      {"store/redis"},
 		"github.com/jackc/pgx/v5":           {"store/sql", "internal/testserver"},
 		"github.com/scim2/filter-parser/v2": nil, // a test oracle
+		"github.com/russellhaering/gosaml2": nil, // a test oracle
 		"unsafe":                            nil,
 		"net/http/cgi":                      nil,
 	}

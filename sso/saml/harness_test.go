@@ -63,6 +63,7 @@ type fixture struct {
 	now time.Time // both sides' clock; moved by hand
 	k   keys
 
+	set   settings.SAMLProvider
 	twins map[string]bool // rows whose benign form was accepted
 }
 
@@ -107,6 +108,7 @@ func newFixture(t testing.TB, change ...func(*settings.Provider)) *fixture {
 	for _, c := range change {
 		c(&set)
 	}
+	f.set = set.SAML
 	f.p, err = saml.New(saml.Options{Provider: set, URL: gateway, Keys: []saml.KeyPair{{Key: f.k.sp, Cert: f.k.spCert}}, Now: clock})
 	f.ok(err)
 	sp, err := f.p.Metadata()
@@ -152,6 +154,15 @@ func acsRequest(values url.Values) *http.Request {
 
 // present posts a response and verifies it against l.
 func (f *fixture) present(l sso.Login, response string) (sso.Assertion, error) {
+	f.t.Helper()
+	a, err := f.verify(l, response)
+	if onPresent != nil {
+		onPresent(presented{name: f.t.Name(), at: f.now, f: f, l: l, response: response, ours: a, err: err})
+	}
+	return a, err
+}
+
+func (f *fixture) verify(l sso.Login, response string) (sso.Assertion, error) {
 	f.t.Helper()
 	r, err := f.p.Receive(httptest.NewRecorder(), acsRequest(url.Values{"SAMLResponse": {response}, "RelayState": {l.ID}}))
 	if err != nil {
