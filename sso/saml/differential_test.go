@@ -212,7 +212,6 @@ func (p presented) gosaml2(t *testing.T) other {
 	})
 }
 
-
 // TestDifferential shows every document of the tests above to crewjam/saml and
 // to russellhaering/gosaml2. Where all three agree nothing is said; where they
 // do not, [disagreements] says who and why. A disagreement that is not in it

@@ -256,7 +256,7 @@ var disagreements = []struct {
 	// Wider: only we accept. Each is something that IdPs really send.
 	{
 		wider: true, crewjam: no, gosaml2: no,
-		why:   "SHA-256 in OAEP has the name xmlenc#sha256, which gosaml2 has wrong; crewjam lacks AES-256-GCM. XML encryption 1.1, section 5.5.2",
+		why: "SHA-256 in OAEP has the name xmlenc#sha256, which gosaml2 has wrong; crewjam lacks AES-256-GCM. XML encryption 1.1, section 5.5.2",
 		cases: []string{
 			"TestEncryptionThatIsAcceptedS25/OAEP_with_SHA-256", "TestEncryptionThatIsAcceptedS25/xmlenc11_OAEP_with_SHA-256_and_MGF1-SHA-1",
 			"TestEncryptionThatIsAcceptedS25/xmlenc11_OAEP_with_SHA-256_and_MGF1-SHA-256",
