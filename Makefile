@@ -10,7 +10,7 @@ FUZZTIME ?= 20s
 ROUNDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt fuzz bench scimbench kill cutoff websockets screenshots
+.PHONY: help demo test build lint fmt fuzz bench scimbench samlbench interop kill cutoff websockets screenshots
 
 help: ## Say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -41,6 +41,10 @@ bench: ## Measure the stores and the gate; ratios of one run mean something, tim
 scimbench: ## Measure provisioning at a million members on both databases; write docs/scim-scale.md
 	CI=true go test -count=1 -timeout 3h -v -run 'TestProvisioningAtScale' ./bench/scim -args -scim.members 1000000 -scim.group 100000 \
 		-scim.patch 10000 -scim.sync 100000 -scim.samples 200 -scim.out $(CURDIR)/docs/scim-scale.md
+
+samlbench: ## Measure how many SAML responses one core verifies, beside crewjam/saml; write docs/saml-bench.md
+	go test -count=1 -timeout 30m -v -run 'TestVerificationRate' ./bench/saml -args \
+		-saml.rounds 40 -saml.batch 100 -saml.out $(CURDIR)/docs/saml-bench.md
 
 kill: ## Kill the process 200 times while it is provisioned; write docs/scim-kill.md
 	CI=true go test -count=1 -timeout 1h -v -run 'TestGuaranteeNothingLostKillDashNine' ./internal/gatetest -args \
