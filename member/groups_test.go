@@ -173,3 +173,18 @@ func TestLabelsFollowTheProviderOfWhoJoinedBySigningIn(t *testing.T) {
 		}
 	})
 }
+
+// Somebody who signs in through two providers is in the teams of both: what one says
+// takes nothing away that the other has given.
+func TestGroupsOfOneProviderTakeNothingOfAnothers(t *testing.T) {
+	onStores(t, func(t *testing.T, f *fixture) {
+		m := f.joined("adfs", "ana")
+		l := inGroups("keycloak", "k-7", "pilots")
+		if err := f.Link(ctx, idp, m.ID, l.Identity); err != nil {
+			t.Fatal(err)
+		}
+		f.wantTeams("by the first", inGroups("adfs", "ana", "finance"), "finance")
+		f.wantTeams("by the second", l, "finance", "pilots")
+		f.wantTeams("by the first, now in no group", inGroups("adfs", "ana"), "pilots")
+	})
+}
