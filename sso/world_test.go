@@ -52,12 +52,12 @@ type world struct {
 	flow    *sso.Flow
 	gateway http.Handler
 	app     http.Handler
-	log     *bytes.Buffer
+	log     *lockedWriter
 }
 
 func newWorld(t *testing.T, change ...func(*sso.Options)) *world {
 	t.Helper()
-	w := &world{t: t, clock: &clock.Manual{}, members: membertest.NewFake(), live: &settings.Live{}, log: &bytes.Buffer{}}
+	w := &world{t: t, clock: &clock.Manual{}, members: membertest.NewFake(), live: &settings.Live{}, log: &lockedWriter{b: &bytes.Buffer{}}}
 	w.members.Now = w.clock.Now
 	w.pending = &pending{PendingFake: ssotest.NewPendingFake(w.clock.Now, 1000)}
 	w.store = sessiontest.NewFake(w.clock.Now)
@@ -65,7 +65,7 @@ func newWorld(t *testing.T, change ...func(*sso.Options)) *world {
 	w.okta = &provider{info: sso.Info{ID: "okta", Name: "Okta", Protocol: "saml"}, world: w}
 	w.oidc = &provider{info: sso.Info{ID: "keycloak", Name: "Keycloak", Protocol: "oidc"}, world: w}
 	w.providers("okta", "keycloak")
-	log := slog.New(slog.NewTextHandler(&lockedWriter{b: w.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -303,6 +303,12 @@ func (noStreams) CutAll(context.Context, string)         {}
 type lockedWriter struct {
 	mu sync.Mutex
 	b  *bytes.Buffer
+}
+
+func (l *lockedWriter) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (l *lockedWriter) Write(p []byte) (int, error) {
