@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"encoding/base64"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,9 +35,7 @@ func usual(more ...variant) variant {
 		"sign.logout": true, "validate.logout": true, "validate.authnrequest": true,
 	}
 	for _, m := range more {
-		for k, x := range m {
-			v[k] = x
-		}
+		maps.Copy(v, m)
 	}
 	return v
 }
@@ -52,7 +51,7 @@ func newSAML(t *testing.T) *site {
 	for _, dir := range []string{"log", "data", "tmp", "sessions"} {
 		s.write(filepath.Join(dir, ".keep"), nil)
 	}
-	s.writeJSON("variant.json", usual())
+	s.wants(usual())
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +79,23 @@ func newSAML(t *testing.T) *site {
 	return s
 }
 
-// wants changes SimpleSAMLphp for what follows.
-func (s *site) wants(v variant) { s.t.Helper(); s.writeJSON("variant.json", v) }
+// wants changes SimpleSAMLphp for what follows: itself, and its entry for us.
+func (s *site) wants(idp variant, entry ...variant) {
+	s.t.Helper()
+	s.writeJSON("variant.json", idp)
+	all := variant{}
+	for _, e := range entry {
+		maps.Copy(all, e)
+	}
+	s.writeJSON("entry.json", all)
+}
+
+// in is the same site for a sub-test.
+func (s *site) in(t *testing.T) *site {
+	c := *s
+	c.t = t
+	return &c
+}
 
 // begin leads a new browser to SimpleSAMLphp's form.
 func (s *site) begin(t *testing.T) tab {
@@ -106,62 +120,69 @@ func (s *site) signIn(t *testing.T) tab {
 	return b
 }
 
+// Our metadata says WantAssertionsSigned, which SimpleSAMLphp's parser turns into
+// its own option: without it an entry signs as the identity provider was told.
+var unwanted = variant{"saml20.sign.assertion": false}
+
 func TestSimpleSAMLphp(t *testing.T) {
-	s := newSAML(t)
+	site := newSAML(t)
 	for _, flow := range []struct {
-		name, why string
-		v         variant
+		name, why  string
+		idp, entry variant
 	}{
-		{"as it comes", "Response and Assertion are signed", usual()},
-		{"signed assertion only", "the Response is not signed", usual(variant{"saml20.sign.response": false})},
-		{"signed response only", "the Assertion is not signed", usual(variant{"saml20.sign.assertion": false})},
-		{"SHA-512", "another digest", usual(variant{"signature.algorithm": strings.ReplaceAll(sha256, "256", "512")})},
-		{"encrypted", "AES-128-CBC and RSA-OAEP inside a signed Response", usual(variant{"assertion.encryption": true})},
-		{"encrypted, signed outside only", "the signature is around the ciphertext", usual(variant{"assertion.encryption": true, "saml20.sign.assertion": false})},
-		{"URI names of attributes", "the NameFormat is of no interest", usual(variant{"attributes.NameFormat": "urn:oasis:names:tc:SAML:2.0:attrname-format:uri"})},
+		{"as it comes", "Response and Assertion are signed", nil, nil},
+		{"signed assertion only", "the Response is not signed", variant{"saml20.sign.response": false}, nil},
+		{"signed response only", "the Assertion is not signed", nil, unwanted},
+		{"SHA-512", "another digest", variant{"signature.algorithm": strings.ReplaceAll(sha256, "256", "512")}, nil},
+		{"encrypted", "AES-128-CBC and RSA-OAEP, signed inside and outside", variant{"assertion.encryption": true}, nil},
+		{"encrypted, signed outside only", "the signature is around the ciphertext", variant{"assertion.encryption": true}, unwanted},
+		{"URI names of attributes", "the NameFormat is of no interest", variant{"attributes.NameFormat": "urn:oasis:names:tc:SAML:2.0:attrname-format:uri"}, nil},
 	} {
 		t.Run(flow.name, func(t *testing.T) {
 			t.Log(flow.why)
-			s.wants(flow.v)
+			s := site.in(t)
+			s.wants(usual(flow.idp), flow.entry)
 			s.signIn(t)
 		})
 	}
 	for _, flow := range []struct {
 		name, why, reason string
-		v                 variant
+		idp, entry        variant
 	}{
-		{
-			"nothing signed", "anybody could have written it", "signature_missing",
-			usual(variant{"saml20.sign.response": false, "saml20.sign.assertion": false}),
-		},
+		{"nothing signed", "anybody could have written it", "signature_missing", usual(variant{"saml20.sign.response": false}), unwanted},
 		{
 			"encrypted and not signed", "anybody can encrypt to us", "encryption_unsigned",
-			usual(variant{"assertion.encryption": true, "saml20.sign.response": false, "saml20.sign.assertion": false}),
+			usual(variant{"assertion.encryption": true, "saml20.sign.response": false}), unwanted,
 		},
 		{
 			"encrypted, signed inside only", "CBC that can be altered on its way is an oracle", "encryption_unsigned",
-			usual(variant{"assertion.encryption": true, "saml20.sign.response": false}),
+			usual(variant{"assertion.encryption": true, "saml20.sign.response": false}), nil,
 		},
-		{"SHA-1", "collisions", "sha1", usual(variant{"signature.algorithm": "http://www.w3.org/2000/09/xmldsig#rsa-sha1"})},
-		{"encrypted NameID", "not supported, and said so", "encrypted_id", usual(variant{"nameid.encryption": true})},
-		{
-			"its own default", "a transient NameID is another one at every sign-in", "name_id_transient",
-			variant{},
-		},
+		{"SHA-1", "collisions", "sha1", usual(variant{"signature.algorithm": "http://www.w3.org/2000/09/xmldsig#rsa-sha1"}), nil},
+		{"encrypted NameID", "not supported, and said so", "encrypted_id", usual(variant{"nameid.encryption": true}), nil},
+		{"its own default", "a transient NameID is another one at every sign-in", "name_id_transient", variant{}, nil},
 	} {
 		t.Run("refused: "+flow.name, func(t *testing.T) {
-			s.wants(flow.v)
+			s := site.in(t)
+			s.wants(flow.idp, flow.entry)
 			b := s.begin(t)
 			b.password("cleo", "cleo-opens-the-gate")
-			b.until("a page of refusal", `location.origin === `+quote(s.gateway())+` && document.body && document.body.innerText.includes("Reference")`)
-			s.logged(`"provider":"`+samlID+`"`, `"reason":"`+flow.reason+`"`)
-			if b.visit(s.Facts.App + "/"); strings.HasPrefix(b.eval(`location.href`), s.Facts.App) {
+			s.refused(b, flow.reason)
+			b.visit(s.Facts.App + "/")
+			if b.until("some page", `document.readyState === "complete"`); strings.HasPrefix(b.eval(`location.href`), s.Facts.App) {
 				t.Errorf("signed in although %s", flow.why)
 			}
 		})
 	}
-	s.wants(usual())
-	s.signIn(t) // the benign twin, after all that
+	site.wants(usual())
+	site.signIn(t) // the benign twin, after all that
+}
+
+// refused waits for the page of a refusal and for its reason in the log.
+func (s *site) refused(b tab, reason string) {
+	s.t.Helper()
+	b.until("a page of refusal", `location.origin === `+quote(s.gateway())+` && location.pathname.endsWith("/acs") && document.body && document.body.innerText.includes("Reference")`)
+	s.logged("sign-in refused", `"provider":"`+samlID+`"`, `"reason":"`+reason+`"`)
 }
 
 // IdP-initiated: what arrives unasked becomes a sign-in of ours at the same
@@ -181,12 +202,14 @@ func TestSimpleSAMLphpTileNeedsOneBounce(t *testing.T) {
 // though it answers a request of ours and was sent to our ACS.
 func TestSimpleSAMLphpAnswerForAnotherApplication(t *testing.T) {
 	s := newSAML(t)
-	s.wants(usual(variant{"validate.authnrequest": false}))
+	// Not even the name's qualifier tells that it is another application's.
+	s.wants(usual(variant{"validate.authnrequest": false, "authproc": map[string]any{"3": map[string]any{
+		"class": "saml:AttributeNameID", "attribute": "uid", "Format": persistent, "SPNameQualifier": false,
+	}}}))
 	b := s.begin(t)
 	b.visit(s.asElsewhere(s.lastRequest()))
 	b.password("cleo", "cleo-opens-the-gate")
-	b.until("a page of refusal", `location.origin === `+quote(s.gateway())+` && document.body && document.body.innerText.includes("Reference")`)
-	s.logged(`"provider":"`+samlID+`"`, `"reason":"audience"`)
+	s.refused(b, "audience")
 }
 
 // lastRequest is the address of the last AuthnRequest, from the log of PHP's server.

@@ -40,7 +40,3 @@ $config = [
 
     'metadata.sources' => [['type' => 'flatfile']],
 ];
-// Our metadata, as SimpleSAMLphp's own parser reads it, once there is some.
-if (is_file($dir . '/sp.xml')) {
-    $config['metadata.sources'][] = ['type' => 'xml', 'file' => $dir . '/sp.xml'];
-}
