@@ -90,13 +90,6 @@ func (s *site) wants(idp variant, entry ...variant) {
 	s.writeJSON("entry.json", all)
 }
 
-// in is the same site for a sub-test.
-func (s *site) in(t *testing.T) *site {
-	c := *s
-	c.t = t
-	return &c
-}
-
 // begin leads a new browser to SimpleSAMLphp's form.
 func (s *site) begin(t *testing.T) tab {
 	t.Helper()
@@ -260,4 +253,64 @@ func (s *site) asElsewhere(target string) string {
 	}
 	q := url.Values{"SAMLRequest": {base64.StdEncoding.EncodeToString(packed.Bytes())}, "RelayState": {u.Query().Get("RelayState")}}
 	return s.provider() + u.Path + "?" + q.Encode()
+}
+
+// Signed out at the application, the browser is signed out at SimpleSAMLphp too.
+func TestSimpleSAMLphpLogoutThatBeginsHere(t *testing.T) {
+	s := newSAML(t)
+	b := s.signIn(t)
+	b.visit(s.Facts.App + "/.sso/logout")
+	b.press("Sign out")
+	b.reads(s.gateway(), samlName+" has signed you out too")
+	b.signedOut(s.Facts.App)
+	b.press(samlName)
+	b.until("SimpleSAMLphp asks for the password again", `location.origin === `+quote(s.provider())+` && document.querySelector("input[type=password]")`)
+}
+
+// Signed out at SimpleSAMLphp, the browser is signed out of the application. Another
+// browser of the same person has another SessionIndex, and stays.
+func TestSimpleSAMLphpLogoutThatBeginsThere(t *testing.T) {
+	s := newSAML(t)
+	away := s.provider() + "/saml2/idp/initSLO.php?RelayState=" + url.QueryEscape(s.gateway()+"/login")
+	b, other := s.signIn(t), s.signIn(t)
+	b.visit(away)
+	b.arrive(s.gateway() + "/login")
+	b.signedOut(s.Facts.App)
+	if w := other.whoami(); w.Provider != samlID {
+		t.Errorf("the other browser is %+v", w)
+	}
+}
+
+// SimpleSAMLphp signs logout messages only if told to. An unsigned one ends nothing.
+func TestSimpleSAMLphpLogoutUnsigned(t *testing.T) {
+	s := newSAML(t)
+	b := s.signIn(t)
+	s.wants(usual(variant{"sign.logout": false}))
+	b.visit(s.provider() + "/saml2/idp/initSLO.php?RelayState=" + url.QueryEscape(s.gateway()+"/login"))
+	b.reads(s.gateway(), "was not accepted as a sign-out")
+	s.logged(`"provider":"`+samlID+`"`, `"reason":"signature_missing"`)
+	b.visit(s.Facts.App + "/")
+	b.arrive(s.Facts.App + "/")
+	if w := b.whoami(); w.Provider != samlID {
+		t.Errorf("the browser is %+v", w)
+	}
+}
+
+// Metadata may be signed, which we need not check over a connection of our own
+// choosing; what matters is that it is read. A second certificate is a rollover:
+// SimpleSAMLphp publishes the next one before it signs with it.
+func TestSimpleSAMLphpNextCertificate(t *testing.T) {
+	s := newSAML(t)
+	next, cert := keyPair(t)
+	s.write("cert/next.pem", next)
+	s.write("cert/next.crt", cert)
+	s.wants(usual(variant{"new_privatekey": "next.pem", "new_certificate": "next.crt", "metadata.sign.enable": true, "metadata.sign.privatekey": "idp.pem", "metadata.sign.certificate": "idp.crt"}))
+	s.signIn(t)
+	// Without the operator's word a certificate that was not there before is not used.
+	s.wants(usual(variant{"privatekey": "next.pem", "certificate": "next.crt"}))
+	b := s.begin(t)
+	b.password("cleo", "cleo-opens-the-gate")
+	s.refused(b, "signature")
+	s.wants(usual())
+	s.signIn(t)
 }

@@ -72,6 +72,7 @@ type site struct {
 	dir   string // of the provider's files
 
 	running testserver.Running // the provider
+	mark    int                // how much had been logged when the flow at hand began
 }
 
 // prepare chooses ports, so that each side knows the other's before either runs.
@@ -187,12 +188,20 @@ func (s *site) writeJSON(name string, v any) {
 	s.write(name, b)
 }
 
-// logged waits until the gateway has logged every one of the words on one line.
+// in is the same site for a sub-test.
+func (s *site) in(t *testing.T) *site {
+	c := *s
+	c.t, c.mark = t, len(s.log.String())
+	return &c
+}
+
+// logged waits until the gateway has logged every one of the words on one line,
+// since the sub-test began.
 func (s *site) logged(words ...string) {
 	s.t.Helper()
 	s.eventually("logged: "+strings.Join(words, " "), func() bool {
 	lines:
-		for line := range strings.Lines(s.log.String()) {
+		for line := range strings.Lines(s.log.String()[s.mark:]) {
 			for _, w := range words {
 				if !strings.Contains(line, w) {
 					continue lines
