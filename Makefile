@@ -2,7 +2,7 @@
 # The work is done by scripts in internal/tools, so that each can be read alone.
 
 SHELL := /bin/sh
-# Flags of "ssogate demo": make demo ARGS="--port 9000"
+# More flags: make demo ARGS="--port 9000", make interop ARGS="-run Logout"
 ARGS ?=
 # How long "make fuzz" spends on each target.
 FUZZTIME ?= 20s
@@ -45,6 +45,9 @@ scimbench: ## Measure provisioning at a million members on both databases; write
 samlbench: ## Measure how many SAML responses one core verifies, beside crewjam/saml; write docs/saml-bench.md
 	go test -count=1 -timeout 30m -v -run 'TestVerificationRate' ./bench/saml -args \
 		-saml.rounds 40 -saml.batch 100 -saml.out $(CURDIR)/docs/saml-bench.md
+
+interop: ## Sign in and out with SimpleSAMLphp and node's oidc-provider in Chromium; installs what is missing
+	@sh internal/tools/interop.sh $(ARGS)
 
 kill: ## Kill the process 200 times while it is provisioned; write docs/scim-kill.md
 	CI=true go test -count=1 -timeout 1h -v -run 'TestGuaranteeNothingLostKillDashNine' ./internal/gatetest -args \

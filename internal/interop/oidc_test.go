@@ -22,6 +22,8 @@ type opSettings struct {
 	Client map[string]any               `json:"client"`
 	JWKS   map[string][]jose.JSONWebKey `json:"jwks"`
 	People map[string]map[string]any    `json:"people"`
+
+	AlwaysRefresh bool `json:"alwaysRefresh"` // refresh tokens without prompt=consent
 }
 
 // node is a gateway before oidc-provider.
@@ -202,9 +204,20 @@ func TestNodeOIDCLogoutThatBeginsThere(t *testing.T) {
 	}
 }
 
+// By itself oidc-provider gives a refresh token only where it asked for consent at
+// this very sign-in, which we never make it do (decision 026). People sign in all the
+// same, and the operator is told.
+func TestNodeOIDCGivesNoRefreshTokenByItself(t *testing.T) {
+	n := newNode(t)
+	n.signIn(t, "ben")
+	n.logged("gives no refresh token", `"provider":"`+oidcID+`"`)
+}
+
 // Refresh tokens: the provider is asked again, and who is gone there is out here.
 func TestNodeOIDCRecheck(t *testing.T) {
 	n := newNode(t)
+	n.set.AlwaysRefresh = true
+	n.serve()
 	ben, cleo := n.signIn(t, "ben"), n.signIn(t, "cleo")
 	n.clock.Advance(recheck)
 	n.eventually("both are confirmed", func() bool { return n.refreshes("ok") == 2 })

@@ -42,7 +42,7 @@ var support = []string{
 }
 
 // Outside the floors: they neither import the product nor are imported.
-var outside = []string{"internal/repo", "internal/repo/testrun", "internal/tools", "bench"}
+var outside = []string{"internal/interop", "internal/repo", "internal/repo/testrun", "internal/tools", "bench"}
 
 func isSupport(pkg string) bool { return slices.Contains(support, pkg) }
 

@@ -6,6 +6,10 @@ export GOFLAGS="-buildvcs=false -mod=readonly"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+as_root() {
+	if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo -n "$@"; else return 1; fi
+}
+
 # tools builds the pinned gofumpt and golangci-lint into .cache, once for each
 # version of internal/tools/go.sum, and puts them first on the PATH.
 tools() {

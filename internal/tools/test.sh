@@ -36,10 +36,6 @@ missing() {
 	have gcc || echo gcc libc6-dev
 }
 
-as_root() {
-	if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo -n "$@"; else return 1; fi
-}
-
 # servers installs what is missing where that is possible. It never fails: what
 # cannot be had is reported, and with CI=true the tests that need it fail.
 servers() {

@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 const require = createRequire(process.cwd() + '/');
 const { default: Provider } = await import(pathToFileURL(require.resolve('oidc-provider')).href);
 const settings = () => JSON.parse(readFileSync(process.argv[2], 'utf8'));
-const { issuer, port, client, jwks } = settings();
+const { issuer, port, client, jwks, alwaysRefresh } = settings();
 
 const provider = new Provider(issuer, {
   clients: [client],
@@ -22,6 +22,8 @@ const provider = new Provider(issuer, {
   },
   pkce: { methods: ['S256'], required: () => true },
   cookies: { keys: ['only-for-tests'] },
+  // By itself it wants prompt=consent beside offline_access (Core, section 11).
+  ...(alwaysRefresh && { issueRefreshToken: async (ctx, c) => c.grantTypeAllowed('refresh_token') }),
   features: { backchannelLogout: { enabled: true } },
   ttl: { AccessToken: 600, IdToken: 3600, Session: 86400, Grant: 86400, Interaction: 3600, RefreshToken: 86400 },
 });
