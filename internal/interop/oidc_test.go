@@ -175,6 +175,20 @@ func TestNodeOIDCKeyRotation(t *testing.T) {
 	n.signIn(t, "ben")
 }
 
+// Another account: prompt=login and max_age=0, and auth_time says that it was done.
+func TestNodeOIDCAnotherAccount(t *testing.T) {
+	n := newNode(t)
+	b := n.signIn(t, "ben")
+	b.visit(n.gateway() + "/login?force=1")
+	b.press(oidcName)
+	b.password("cleo", "any")
+	b.press("Continue")
+	b.arrive(n.Facts.App + "/")
+	if w := b.whoami(); w.UserName != "cleo@node.example" {
+		t.Errorf("signed in as %+v", w)
+	}
+}
+
 // RP-initiated logout, with an ID token as hint: no question is asked there.
 func TestNodeOIDCLogoutThatBeginsHere(t *testing.T) {
 	n := newNode(t)
@@ -197,6 +211,7 @@ func TestNodeOIDCLogoutThatBeginsThere(t *testing.T) {
 	b, other := n.signIn(t, "ben"), n.signIn(t, "ben")
 	b.visit(n.provider() + "/session/end")
 	b.press("Yes, sign me out")
+	b.reads(n.provider(), "Sign-out Success")
 	n.eventually("the provider has told us", func() bool { return len(n.said(map[string]string{"backchannel": "success"})) == 1 })
 	b.signedOut(n.Facts.App)
 	if w := other.whoami(); w.Provider != oidcID {
@@ -228,6 +243,7 @@ func TestNodeOIDCRecheck(t *testing.T) {
 	n.save()
 	n.clock.Advance(recheck)
 	n.eventually("he is refused", func() bool { return n.refreshes("refused") == 1 })
+	n.eventually("his session ends", func() bool { return ben.whoami().Provider == "" })
 	ben.signedOut(n.Facts.App)
 	if w := cleo.whoami(); w.Provider != oidcID {
 		t.Errorf("she is %+v", w)

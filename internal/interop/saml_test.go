@@ -255,6 +255,19 @@ func (s *site) asElsewhere(target string) string {
 	return s.provider() + u.Path + "?" + q.Encode()
 }
 
+// Another account: ForceAuthn, and AuthnInstant says that it was done.
+func TestSimpleSAMLphpAnotherAccount(t *testing.T) {
+	s := newSAML(t)
+	b := s.signIn(t)
+	b.visit(s.gateway() + "/login?force=1")
+	b.press(samlName)
+	b.password("ana", "ana-opens-the-gate")
+	b.arrive(s.Facts.App + "/")
+	if w := b.whoami(); w.UserName != "ana@interop.example" {
+		t.Errorf("signed in as %+v", w)
+	}
+}
+
 // Signed out at the application, the browser is signed out at SimpleSAMLphp too.
 func TestSimpleSAMLphpLogoutThatBeginsHere(t *testing.T) {
 	s := newSAML(t)

@@ -78,6 +78,7 @@ step floors go test -run 'Floor|MustNotKnow|Fenced|Depguard' ./internal/repo
 # One goroutine at a time runs in the model: under the race detector, which finds
 # nothing there, it plays fewer rounds.
 step model go test -run CutoffModel ./session
+step differential go test -run Differential ./sso/saml
 
 absent=$(missing | tr '\n' ' ')
 race=-race

@@ -220,6 +220,9 @@ func (p presented) gosaml2(t *testing.T) other {
 // What we accept and both others refuse would be a hole or a new feature: such a
 // line is only allowed where it is marked as wider, and why is the argument.
 func TestDifferential(t *testing.T) {
+	if stride > 1 {
+		t.Skip("the race detector finds nothing here and takes minutes: make test runs it without")
+	}
 	var all []presented
 	onPresent = func(p presented) { all = append(all, p) }
 	defer func() { onPresent = nil }()
@@ -265,7 +268,7 @@ func TestDifferential(t *testing.T) {
 		}
 	}
 	for line, seen := range want {
-		if !seen && stride == 1 {
+		if !seen {
 			t.Errorf("no document bears this out any more: %s", line)
 		}
 	}
