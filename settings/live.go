@@ -139,7 +139,8 @@ type Settings struct {
 	Version      int64
 	Organization Organization
 	RequireSSO   bool
-	Providers    []Provider // in the operator's order
+	Providers    []Provider // in the operator's order, those of the config file first
+	Shadowed     []string   // ids of stored providers that are not here, since the config file has them too
 	Connections  []Connection
 }
 

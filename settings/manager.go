@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,19 +23,20 @@ const (
 	maxComment    = 500
 	maxVersions   = 200 // in a list
 	maxSearched   = 30  // versions in which a draft is looked for
+	maxAudited    = 14  // changes of which an audit event tells the values; it holds 16
 )
 
 // Manager changes the stored settings: drafts, publishing, restoring. Its zero value
 // is of no use; all fields but Now are required. Safe for concurrent use, also by
-// several nodes: the database decides.
+// several nodes: the database lets one change in at a time.
 type Manager struct {
 	Store   Store
 	Sealer  *secret.Sealer
 	Revoker member.Revoker
-	// File are the ids that the config file declares: managed there, not here.
-	File func() []string
-	// Managed reports that the config file fixes require_sso.
-	Managed func() bool
+	// File are the providers that the config file declares: managed there, not here.
+	File func() ([]Provider, error)
+	// Managed reports whether the config file fixes require_sso, and to what.
+	Managed func() (on, managed bool)
 	Now     clock.Func
 }
 
@@ -51,8 +53,12 @@ func (m *Manager) open(r Row) (Version, error) {
 	if err != nil {
 		return v, fmt.Errorf("settings: version %d was sealed with another seal_key; set it as secrets.seal_key_previous: %w", r.Number, err)
 	}
-	if err := json.Unmarshal(plain, &v.Stored); err != nil {
-		return v, fmt.Errorf("settings: version %d: %w", r.Number, err)
+	// What this ssogate does not know was written by a newer one. It may be a
+	// restriction, and to go on without it would let in who is kept out there.
+	dec := json.NewDecoder(bytes.NewReader(plain))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&v.Stored); err != nil {
+		return v, fmt.Errorf("settings: version %d was written by another version of ssogate, or is damaged: %w", r.Number, err)
 	}
 	return v, nil
 }
@@ -128,26 +134,36 @@ func (m *Manager) Save(ctx context.Context, by member.Actor, base int64, comment
 		return v, &InvalidError{"comment", "is too long"}
 	}
 	err = m.Store.UpdateSettings(ctx, func(tx Tx) error {
-		now, err := m.published(tx)
-		if err != nil {
+		var now Version
+		if now, v, err = m.draft(tx, by, base, comment, change); err != nil {
 			return err
 		}
-		if now.Number != base {
-			return &ConflictError{Base: base, Latest: now.Number, Author: now.Author}
-		}
-		next := Stored{Providers: slices.Clone(now.Stored.Providers), RequireSSO: now.Stored.RequireSSO, ConfirmBy: now.Stored.ConfirmBy}
-		if err := change(&next); err != nil {
-			return err
-		}
-		v, err = m.insert(tx, by, now, next, comment)
-		return err
+		return tx.Audit(m.event(by, "settings.saved", v, Diff(now.Stored, v.Stored)))
 	})
 	return v, err
 }
 
-// insert writes a draft.
+// draft writes a draft on top of the published version base, which it answers too.
+func (m *Manager) draft(tx Tx, by member.Actor, base int64, comment string, change func(*Stored) error) (now, v Version, err error) {
+	if err := tx.LockSettings(); err != nil {
+		return now, v, err
+	}
+	if now, err = m.published(tx); err != nil {
+		return now, v, err
+	}
+	if now.Number != base {
+		return now, v, &ConflictError{Base: base, Latest: now.Number, Author: now.Author}
+	}
+	next := Stored{Providers: slices.Clone(now.Stored.Providers), RequireSSO: now.Stored.RequireSSO, ConfirmBy: now.Stored.ConfirmBy}
+	if err := change(&next); err != nil {
+		return now, v, err
+	}
+	v, err = m.insert(tx, by, now, next, comment)
+	return now, v, err
+}
+
 func (m *Manager) insert(tx Tx, by member.Actor, now Version, next Stored, comment string) (Version, error) {
-	if err := m.check(tx, next); err != nil {
+	if err := m.check(tx, now.Stored, next); err != nil {
 		return Version{}, err
 	}
 	latest, err := tx.LatestVersion("")
@@ -161,10 +177,7 @@ func (m *Manager) insert(tx Tx, by member.Actor, now Version, next Stored, comme
 	if err != nil {
 		return Version{}, err
 	}
-	if err := tx.InsertVersion(row); err != nil {
-		return Version{}, err
-	}
-	return v, tx.Audit(m.event(by, "settings.saved", v, Diff(now.Stored, next)))
+	return v, tx.InsertVersion(row)
 }
 
 // event says what changed, never a secret.
@@ -173,52 +186,75 @@ func (m *Manager) event(by member.Actor, kind string, v Version, changed []Diffe
 		Time: m.now(), Kind: kind, Outcome: audit.Allowed, Actor: by.Name, Target: fmt.Sprintf("settings:%d", v.Number),
 		RequestID: by.RequestID, Address: by.Address, Detail: map[string]string{"parent": fmt.Sprint(v.Parent)},
 	}
-	var paths []string
-	for _, d := range changed {
-		if len(paths) == 20 {
-			paths = append(paths, "...")
+	for i, d := range changed {
+		if i == maxAudited {
+			e.Detail["more"] = fmt.Sprint(len(changed) - i)
 			break
 		}
-		paths = append(paths, d.Path)
-	}
-	if len(paths) > 0 {
-		e.Detail["changed"] = strings.Join(paths, " ")
+		e.Detail[d.Path] = fmt.Sprintf("%s -> %s", unset(d.Old), unset(d.New))
 	}
 	return e
 }
 
+func unset(value string) string {
+	if value == "" {
+		return "(not set)"
+	}
+	return value
+}
+
 // check refuses what no version may hold, and keeps what is fixed at the first save:
-// the id, and to whom its accounts belong (product, section 5).
-func (m *Manager) check(tx Tx, s Stored) error {
+// the id, and to whom its accounts belong (product, section 5). A provider that is as
+// it was in now is none of this change's business: else one whose id was declared in
+// the config file later would keep everything from being changed, and Require SSO
+// from reverting (G5).
+func (m *Manager) check(tx Tx, now, s Stored) error {
 	if len(s.Providers) > maxProviders {
 		return &InvalidError{"providers", "are too many"}
+	}
+	file, err := m.File()
+	if err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for _, p := range s.Providers {
 		switch {
 		case p.ID == "" || seen[p.ID]:
 			return &InvalidError{"provider " + p.ID, "needs an id of its own"}
-		case slices.Contains(m.File(), p.ID):
+		case now.holds(p):
+			seen[p.ID] = true
+			continue
+		case slices.ContainsFunc(file, func(f Provider) bool { return f.ID == p.ID }):
 			return &InvalidError{"provider " + p.ID, "is declared in the config file: change it there"}
 		}
 		seen[p.ID] = true
-		want := Name{p.ID, p.Protocol, issuerOf(p)}
-		have, err := tx.ProviderName(p.ID)
-		switch {
-		case errors.Is(err, member.ErrNotFound):
-			if err := tx.InsertProviderName(want); err != nil {
-				return err
-			}
-		case err != nil:
+		if err := claim(tx, p); err != nil {
 			return err
-		case have.Protocol != want.Protocol:
-			return &InvalidError{"provider " + p.ID, "speaks " + string(have.Protocol) + " since its first save; make another one, with another id"}
-		case have.Issuer != want.Issuer:
-			// Accounts are keyed by id and issuer; and a code would go elsewhere.
-			return &InvalidError{"provider " + p.ID, "belongs to " + have.Issuer + " since its first save; make another one, with another id"}
 		}
 	}
 	return nil
+}
+
+// claim fixes what an id stands for, or refuses what it does not stand for.
+func claim(tx Tx, p Provider) error {
+	want := Name{p.ID, p.Protocol, issuerOf(p)}
+	have, err := tx.ProviderName(p.ID)
+	switch {
+	case errors.Is(err, member.ErrNotFound):
+		return tx.PutProviderName(want)
+	case err != nil:
+		return err
+	case have.Protocol != want.Protocol:
+		return &InvalidError{"provider " + p.ID, "speaks " + string(have.Protocol) + " since its first save; make another one, with another id"}
+	case have.Issuer == want.Issuer:
+		return nil
+	case have.Issuer == "":
+		// It was only known by its metadata. Now it is named, and that stays.
+		return tx.PutProviderName(want)
+	default:
+		// Accounts are keyed by id and issuer; and a code would go elsewhere.
+		return &InvalidError{"provider " + p.ID, "belongs to " + have.Issuer + " since its first save; make another one, with another id"}
+	}
 }
 
 // issuerOf is who vouches for a provider's people where that is fixed.
@@ -234,18 +270,14 @@ func issuerOf(p Provider) string {
 	return ""
 }
 
-// Restore makes a draft of what an earlier version held, on top of the one in effect.
-// [ErrNotFound].
-func (m *Manager) Restore(ctx context.Context, by member.Actor, number int64) (Version, error) {
+// Restore makes a draft of what an earlier version held, on top of base, the one in
+// effect. [ErrNotFound], and the errors of Save.
+func (m *Manager) Restore(ctx context.Context, by member.Actor, base, number int64) (Version, error) {
 	old, err := m.Get(ctx, number)
 	if err != nil {
 		return Version{}, err
 	}
-	now, err := m.Current(ctx)
-	if err != nil {
-		return Version{}, err
-	}
-	return m.Save(ctx, by, now.Number, fmt.Sprintf("restores version %d", number), func(s *Stored) error {
+	return m.Save(ctx, by, base, fmt.Sprintf("restores version %d", number), func(s *Stored) error {
 		// The switch has rules of its own and is not turned by restoring providers.
 		s.Providers = old.Stored.Providers
 		return nil

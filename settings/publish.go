@@ -12,7 +12,9 @@ import (
 
 // Publish puts a draft into effect: in one transaction the version, what it ends and
 // what makes every node read it anew; it returns when all have. Sessions through a
-// provider that is gone or switched off end in the same act.
+// provider that is gone or switched off end in the same act. Of the version that is in
+// effect it waits for the nodes once more: after an error of the barrier the change is
+// durable, and a retry must not be told that there is nothing to do.
 //
 // Errors: [ErrNotFound], [ErrNotDraft], *[ConflictError] when another version was
 // published since the draft was made, *[RefusedError] with every reason why Require
@@ -20,7 +22,9 @@ import (
 func (m *Manager) Publish(ctx context.Context, by member.Actor, number int64) (v Version, err error) {
 	var seq int64
 	err = m.Store.UpdateSettings(ctx, func(tx Tx) error {
-		seq = 0
+		if err := tx.LockSettings(); err != nil {
+			return err
+		}
 		r, err := tx.Version(number)
 		if errors.Is(err, member.ErrNotFound) {
 			return ErrNotFound
@@ -28,11 +32,16 @@ func (m *Manager) Publish(ctx context.Context, by member.Actor, number int64) (v
 		if err != nil {
 			return err
 		}
-		if r.State != Draft {
-			return ErrNotDraft
-		}
 		if v, err = m.open(r); err != nil {
 			return err
+		}
+		switch r.State {
+		case Draft:
+		case Published:
+			seq, err = tx.LatestRevocation("", "")
+			return err
+		default:
+			return ErrNotDraft
 		}
 		now, err := m.published(tx)
 		if err != nil {
@@ -41,10 +50,7 @@ func (m *Manager) Publish(ctx context.Context, by member.Actor, number int64) (v
 		if now.Number != v.Parent {
 			return &ConflictError{Base: v.Parent, Latest: now.Number, Author: now.Author}
 		}
-		if err := m.check(tx, v.Stored); err != nil { // the file may have changed since
-			return err
-		}
-		if err := m.mayPublish(tx, v.Stored); err != nil {
+		if err := m.check(tx, now.Stored, v.Stored); err != nil { // the file may have changed since
 			return err
 		}
 		seq, err = m.put(tx, by, now, &v)
@@ -56,19 +62,44 @@ func (m *Manager) Publish(ctx context.Context, by member.Actor, number int64) (v
 	return v, m.Revoker.Barrier(ctx, seq)
 }
 
-// mayPublish is the rule of Require SSO (product, section 2): while it is on nothing
-// untested is in effect, and somebody gets in without an IdP.
-func (m *Manager) mayPublish(tx Tx, s Stored) error {
-	if !s.RequireSSO || m.Managed() {
+// Apply is Save and Publish as one act: refused, it leaves no draft that somebody
+// might publish later, when it means something else. Errors are those of both.
+func (m *Manager) Apply(ctx context.Context, by member.Actor, base int64, comment string, change func(*Stored) error) (v Version, err error) {
+	if len(comment) > maxComment {
+		return v, &InvalidError{"comment", "is too long"}
+	}
+	var seq int64
+	err = m.Store.UpdateSettings(ctx, func(tx Tx) error {
+		var now Version
+		if now, v, err = m.draft(tx, by, base, comment, change); err != nil {
+			return err
+		}
+		seq, err = m.put(tx, by, now, &v)
+		return err
+	})
+	if err != nil {
+		return Version{}, err
+	}
+	return v, m.Revoker.Barrier(ctx, seq)
+}
+
+// mayPublish is the rule of Require SSO (product, section 2). Turned on, every active
+// provider must have passed a test as it is, those of the config file too, and somebody
+// must get in without an IdP. While it is on, whoever decides that, a provider that is
+// changed or switched on must have passed one. What a change leaves alone does not hold
+// it up: a provider that cannot be trusted any more must be switched off though the
+// last test of another one failed.
+func (m *Manager) mayPublish(tx Tx, now, s Stored) error {
+	on, managed := m.Managed()
+	if !managed {
+		on = s.RequireSSO
+	}
+	if !on {
 		return nil
 	}
+	turnedOn := !managed && !now.RequireSSO
 	var why []string
-	active := 0
-	for _, p := range s.Providers {
-		if !p.Active {
-			continue
-		}
-		active++
+	prove := func(p Provider) error {
 		r, err := tx.Result(p.ID, Digest(p))
 		switch {
 		case errors.Is(err, member.ErrNotFound):
@@ -78,16 +109,43 @@ func (m *Manager) mayPublish(tx Tx, s Stored) error {
 		case !r.Passed:
 			why = append(why, "the last test of provider "+p.ID+" as it is now failed")
 		}
+		return nil
 	}
-	if active+len(m.File()) == 0 {
-		why = append(why, "no provider is active")
-	}
-	owner, err := tx.FallbackOwner()
+	file, err := m.File()
 	if err != nil {
 		return err
 	}
-	if !owner {
-		why = append(why, "there is no fallback owner, who gets in when the identity provider is down")
+	active := len(file)
+	for _, p := range file {
+		if turnedOn {
+			if err := prove(p); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range s.Providers {
+		if !p.Active || slices.ContainsFunc(file, func(f Provider) bool { return f.ID == p.ID }) {
+			continue
+		}
+		active++
+		if turnedOn || !now.proved(p) {
+			if err := prove(p); err != nil {
+				return err
+			}
+		}
+	}
+	if active == 0 {
+		why = append(why, "no provider is active, so nobody could sign in: turn Require SSO off first")
+	}
+	// Also when it is confirmed, since from then on nothing reverts any more.
+	if turnedOn || !now.ConfirmBy.IsZero() && s.ConfirmBy.IsZero() {
+		owner, err := tx.FallbackOwner()
+		if err != nil {
+			return err
+		}
+		if !owner {
+			why = append(why, "there is no fallback owner, who gets in when the identity provider is down")
+		}
 	}
 	if len(why) > 0 {
 		return &RefusedError{why}
@@ -95,8 +153,17 @@ func (m *Manager) mayPublish(tx Tx, s Stored) error {
 	return nil
 }
 
-// put writes v as published over now. It ends with the rows of the revocation log.
+// proved reports whether p was active in s as it is.
+func (s Stored) proved(p Provider) bool {
+	return slices.ContainsFunc(s.Providers, func(o Provider) bool { return o.ID == p.ID && o.Active && Digest(o) == Digest(p) })
+}
+
+// put writes v as published over now, if it may. It ends with the rows of the
+// revocation log.
 func (m *Manager) put(tx Tx, by member.Actor, now Version, v *Version) (seq int64, err error) {
+	if err := m.mayPublish(tx, now.Stored, v.Stored); err != nil {
+		return 0, err
+	}
 	if now.Number != 0 {
 		if err := tx.MoveVersion(now.Number, Published, Superseded, now.Published); err != nil {
 			return 0, err
@@ -116,6 +183,14 @@ func (m *Manager) put(tx Tx, by member.Actor, now Version, v *Version) (seq int6
 	for _, p := range now.Stored.Providers {
 		if p.Active && !v.Stored.active(p.ID) {
 			rows = append(rows, member.Revocation{Kind: member.End, Scope: member.ScopeProvider, Target: p.ID, Reason: "provider_disabled"})
+		}
+	}
+	for _, p := range v.Stored.Providers {
+		if p.Active && !now.Stored.active(p.ID) {
+			// A sign-in that raced the switching off, on a node that had not read it yet,
+			// left a session that is refused as long as the provider is off. It must not
+			// come alive with it.
+			rows = append(rows, member.Revocation{Kind: member.End, Scope: member.ScopeProvider, Target: p.ID, Reason: "provider_enabled"})
 		}
 	}
 	if v.Stored.RequireSSO && !now.Stored.RequireSSO {
@@ -141,24 +216,23 @@ func (s Stored) active(id string) bool {
 // ([Manager.Revert]). Errors are those of Publish, and *[InvalidError] where the config
 // file fixes it.
 func (m *Manager) SetRequireSSO(ctx context.Context, by member.Actor, base int64, on bool) (Version, error) {
-	if m.Managed() {
+	if _, managed := m.Managed(); managed {
 		return Version{}, &InvalidError{"require_sso", "is fixed by the config file: change it there"}
 	}
 	comment := "Require SSO off"
 	if on {
 		comment = "Require SSO on"
 	}
-	v, err := m.Save(ctx, by, base, comment, func(s *Stored) error {
+	return m.Apply(ctx, by, base, comment, func(s *Stored) error {
+		if s.RequireSSO && on {
+			return nil // as it is: turning it on again does not put the end off
+		}
 		s.RequireSSO, s.ConfirmBy = on, time.Time{}
 		if on {
 			s.ConfirmBy = m.now().Add(confirmWithin)
 		}
 		return nil
 	})
-	if err != nil {
-		return Version{}, err
-	}
-	return m.Publish(ctx, by, v.Number)
 }
 
 // Confirm keeps Require SSO on: the caller has seen an owner come back through SSO.
@@ -170,14 +244,10 @@ func (m *Manager) Confirm(ctx context.Context, by member.Actor) (Version, error)
 	if !m.now().Before(now.Stored.ConfirmBy) {
 		return Version{}, &RefusedError{[]string{"the ten minutes are over: Require SSO is turned off again"}}
 	}
-	v, err := m.Save(ctx, by, now.Number, "Require SSO confirmed", func(s *Stored) error {
+	return m.Apply(ctx, by, now.Number, "Require SSO confirmed", func(s *Stored) error {
 		s.ConfirmBy = time.Time{}
 		return nil
 	})
-	if err != nil {
-		return Version{}, err
-	}
-	return m.Publish(ctx, by, v.Number)
 }
 
 // Revert turns Require SSO off where nobody has confirmed it in time (G5). Every node
@@ -188,17 +258,13 @@ func (m *Manager) Revert(ctx context.Context) (bool, error) {
 	if err != nil || now.Stored.ConfirmBy.IsZero() || m.now().Before(now.Stored.ConfirmBy) {
 		return false, err
 	}
-	by := member.Actor{Name: "system"}
-	v, err := m.Save(ctx, by, now.Number, "Require SSO was not confirmed in time", func(s *Stored) error {
+	v, err := m.Apply(ctx, member.Actor{Name: "system"}, now.Number, "Require SSO was not confirmed in time", func(s *Stored) error {
 		s.RequireSSO, s.ConfirmBy = false, time.Time{}
 		return nil
 	})
-	if err == nil {
-		_, err = m.Publish(ctx, by, v.Number)
-	}
-	var conflict *ConflictError
-	if errors.As(err, &conflict) || errors.Is(err, member.ErrConflict) || errors.Is(err, ErrNotDraft) {
+	if _, ok := errors.AsType[*ConflictError](err); ok {
 		return false, nil // another node did it
 	}
-	return err == nil, err
+	// With an error of the barrier it is durable all the same: not every node has it yet.
+	return v.Number != 0, err
 }

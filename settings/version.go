@@ -2,6 +2,7 @@ package settings
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"reflect"
@@ -19,7 +20,6 @@ const (
 	Draft      State = "draft"      // saved, without effect
 	Published  State = "published"  // in effect; exactly one, or none
 	Superseded State = "superseded" // was published
-	Discarded  State = "discarded"  // never was
 )
 
 // Stored is the part of the live Auth record that is kept in the database: what the
@@ -64,6 +64,8 @@ type Name struct {
 // Tx is what a transaction over settings can do besides a member's.
 type Tx interface {
 	member.Tx
+	// LockSettings makes every other change of settings wait for the end of this one.
+	LockSettings() error
 	// Version reads one, [member.ErrNotFound].
 	Version(number int64) (Row, error)
 	// LatestVersion is the newest in that state, "" any; [member.ErrNotFound].
@@ -79,8 +81,8 @@ type Tx interface {
 	SetSettingsVersion(version int64) error
 	// ProviderName is what was fixed about an id, [member.ErrNotFound].
 	ProviderName(id string) (Name, error)
-	InsertProviderName(n Name) error
-	PutResult(r Result) error // replaces that of its provider and digest
+	PutProviderName(n Name) error // replaces
+	PutResult(r Result) error     // replaces that of its provider and digest
 	// Result reads one, [member.ErrNotFound].
 	Result(provider, digest string) (Result, error)
 	// FallbackOwner reports whether somebody could get in without an IdP.
@@ -103,11 +105,16 @@ func LiveVersion(number int64) int64 { return number + 1 }
 func Merge(file Settings, requireSSO *bool, v Version) *Settings {
 	out := file
 	out.Version = LiveVersion(v.Number)
-	out.Providers = slices.Clone(file.Providers)
+	out.Providers, out.Shadowed = slices.Clone(file.Providers), nil
+	for i := range out.Providers {
+		out.Providers[i].Managed = true
+	}
 	for _, p := range v.Stored.Providers {
-		if !slices.ContainsFunc(file.Providers, func(o Provider) bool { return o.ID == p.ID }) {
-			out.Providers = append(out.Providers, p)
+		if slices.ContainsFunc(file.Providers, func(o Provider) bool { return o.ID == p.ID }) {
+			out.Shadowed = append(out.Shadowed, p.ID)
+			continue
 		}
+		out.Providers = append(out.Providers, p)
 	}
 	out.RequireSSO = v.Stored.RequireSSO
 	if requireSSO != nil {
@@ -124,8 +131,18 @@ type Difference struct {
 	New  string `json:"new"`
 }
 
+// holds reports whether exactly this provider is part of s.
+func (s Stored) holds(p Provider) bool {
+	return slices.ContainsFunc(s.Providers, func(o Provider) bool {
+		return o.ID == p.ID && slices.Equal(leavesOf(reflect.ValueOf(o), "", false, false), leavesOf(reflect.ValueOf(p), "", false, false))
+	})
+}
+
 // hidden stands for a secret that is set.
 const hidden = "(secret)"
+
+// maxShown is how much of one value a difference shows, in bytes.
+const maxShown = 400
 
 // Diff lists what b changes of a, by path.
 func Diff(a, b Stored) []Difference {
@@ -136,7 +153,7 @@ func Diff(a, b Stored) []Difference {
 		if x.value == y.value {
 			continue
 		}
-		d := Difference{path, x.value, y.value}
+		d := Difference{path, brief(x.value), brief(y.value)}
 		if x.secret || y.secret {
 			d.Old, d.New = hide(x.value), hide(y.value)
 			if d.Old == d.New {
@@ -146,6 +163,14 @@ func Diff(a, b Stored) []Difference {
 		out = append(out, d)
 	}
 	return out
+}
+
+// brief is a value as it is shown: certificates and metadata by their hash.
+func brief(value string) string {
+	if len(value) <= maxShown {
+		return value
+	}
+	return fmt.Sprintf("sha256:%x (%d characters)", sha256.Sum256([]byte(value)), len(value))
 }
 
 func hide(value string) string {
@@ -164,6 +189,9 @@ func (s Stored) values() map[string]leaf {
 	}
 	if s.RequireSSO {
 		out["requireSSO"] = leaf{value: "true"}
+	}
+	if !s.ConfirmBy.IsZero() {
+		out["confirmBy"] = leaf{value: s.ConfirmBy.UTC().Format(time.RFC3339)}
 	}
 	return out
 }

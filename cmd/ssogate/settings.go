@@ -188,6 +188,7 @@ func (a *app) change(ctx context.Context, path string, c run.SettingsChange, don
 
 func newSettingsRestore(a *app) *cobra.Command {
 	var path string
+	var base int64
 	cmd := &cobra.Command{
 		Use:   "restore VERSION",
 		Short: "Make a draft of what an earlier version held",
@@ -196,12 +197,13 @@ is live until you publish it. Require SSO is not changed by it.`,
 		Example: `  ssogate settings restore 3`,
 		Args:    numbers(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.change(cmd.Context(), path, run.SettingsChange{Kind: run.RestoreVersion, Number: number(args[0])}, func(v settings.Version) string {
+			return a.change(cmd.Context(), path, run.SettingsChange{Kind: run.RestoreVersion, Number: number(args[0]), Base: base}, func(v settings.Version) string {
 				return fmt.Sprintf("saved as version %d; put it into effect with: ssogate provider publish %d", v.Number, v.Number)
 			})
 		},
 	}
 	configFlag(cmd, &path)
+	baseFlag(cmd, &base)
 	return cmd
 }
 
@@ -237,8 +239,14 @@ itself after ten minutes unless an owner has confirmed it.`,
 	return cmd
 }
 
+// baseFlag adds --base to a command that changes settings.
+func baseFlag(cmd *cobra.Command, base *int64) {
+	cmd.Flags().Int64Var(base, "base", 0, "version in effect that you have looked at; refused when it is another one by now")
+}
+
 func newProviderSave(a *app) *cobra.Command {
 	var path, file, comment string
+	var base int64
 	cmd := &cobra.Command{
 		Use:   "save --file FILE",
 		Short: "Save an identity provider as a draft, without touching what is live",
@@ -257,7 +265,7 @@ protocol and its issuer stay as they are at the first save.`,
 			if err != nil {
 				return err
 			}
-			c := run.SettingsChange{Kind: run.SaveProvider, Provider: p, Comment: comment}
+			c := run.SettingsChange{Kind: run.SaveProvider, Provider: p, Comment: comment, Base: base}
 			return a.change(cmd.Context(), path, c, func(v settings.Version) string {
 				return fmt.Sprintf("saved as version %d; put it into effect with: ssogate provider publish %d", v.Number, v.Number)
 			})
@@ -266,6 +274,7 @@ protocol and its issuer stay as they are at the first save.`,
 	configFlag(cmd, &path)
 	cmd.Flags().StringVar(&file, "file", "", "file with the provider (required)")
 	cmd.Flags().StringVar(&comment, "comment", "", "why, for whoever reads the list of versions")
+	baseFlag(cmd, &base)
 	return cmd
 }
 
@@ -276,7 +285,8 @@ func newProviderPublish(a *app) *cobra.Command {
 		Short: "Put a draft into effect on every node",
 		Long: `Put a draft into effect. When the command answers every node acts by it, without a
 restart. It is refused when somebody has published another version since the draft was
-saved, and, while Require SSO is on, when an active provider was not tested as it is.`,
+saved, and, while Require SSO is on, when what it changes or switches on was not tested
+as it is. After "not every node has confirmed", run it again: it waits once more.`,
 		Example: `  ssogate provider publish 4`,
 		Args:    numbers(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -44,6 +44,13 @@ func scanVersion(r scanner, v *settings.Row) error {
 	return nil
 }
 
+// LockSettings implements settings.Tx. SQLite lets one writer in at a time anyway.
+func (t *tx) LockSettings() error {
+	var version int64
+	return t.row("lock settings", func(r *sql.Row) error { return r.Scan(&version) },
+		"SELECT version FROM settings_version WHERE one = 1"+t.lock)
+}
+
 // Version implements settings.Tx.
 func (t *tx) Version(number int64) (v settings.Row, err error) {
 	err = t.row("settings version", func(r *sql.Row) error { return scanVersion(r, &v) },
@@ -93,9 +100,10 @@ func (t *tx) ProviderName(id string) (n settings.Name, err error) {
 	return n, err
 }
 
-// InsertProviderName implements settings.Tx.
-func (t *tx) InsertProviderName(n settings.Name) error {
-	_, err := t.exec("insert provider name", "INSERT INTO provider_names (id, protocol, issuer) VALUES ($1, $2, $3)", n.ID, string(n.Protocol), n.Issuer)
+// PutProviderName implements settings.Tx.
+func (t *tx) PutProviderName(n settings.Name) error {
+	_, err := t.exec("put provider name", `INSERT INTO provider_names (id, protocol, issuer) VALUES ($1, $2, $3)
+		ON CONFLICT (id) DO UPDATE SET protocol = excluded.protocol, issuer = excluded.issuer`, n.ID, string(n.Protocol), n.Issuer)
 	return err
 }
 

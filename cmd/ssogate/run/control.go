@@ -45,7 +45,7 @@ func (c *Control) Close() error { return c.close() }
 
 const (
 	socketSuffix = ".sock"
-	maxControl   = 64 << 10 // of a question
+	maxControl   = 4 << 20 // of a question: it may bring an identity provider's metadata
 	maxAnswer    = 16 << 20
 	// controlWait is longer than a transaction and a barrier together may take.
 	controlWait = 30 * time.Second

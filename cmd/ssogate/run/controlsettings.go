@@ -58,7 +58,10 @@ type SettingsChange struct {
 	Provider settings.Provider `json:"provider"` // of save
 	ID       string            `json:"id"`       // of a provider
 	Number   int64             `json:"number"`   // of a version
-	Comment  string            `json:"comment"`
+	// Base is the version in effect that whoever asks has looked at: the change is
+	// refused when it is another one by now. 0 is the one in effect, whichever it is.
+	Base    int64  `json:"base"`
+	Comment string `json:"comment"`
 }
 
 // ProviderDraft reads a provider from a file in the words of the config.
@@ -143,40 +146,27 @@ func (s storedSettings) words(err error, number int64) error {
 
 func (s storedSettings) Change(ctx context.Context, c SettingsChange) (v settings.Version, err error) {
 	by := member.Actor{Name: c.Actor}
-	now, err := s.m.Current(ctx)
-	if err != nil {
-		return v, err
+	base := c.Base
+	if base == 0 {
+		now, err := s.m.Current(ctx)
+		if err != nil {
+			return v, err
+		}
+		base = now.Number
 	}
-	edit := func(change func(*settings.Stored) error) {
-		v, err = s.m.Save(ctx, by, now.Number, c.Comment, change)
-	}
-	publish := true
 	switch c.Kind {
 	case SaveProvider:
-		publish = false
-		edit(func(st *settings.Stored) error {
-			if p := findStored(st, c.Provider.ID); p != nil {
-				*p = c.Provider
-				return nil
-			}
-			st.Providers = append(st.Providers, c.Provider)
-			return nil
-		})
+		v, err = s.m.Save(ctx, by, base, c.Comment, func(st *settings.Stored) error { return saveStored(st, c.Provider) })
 	case DeleteProvider, EnableProvider, DisableProvider:
-		edit(func(st *settings.Stored) error { return changeStored(st, c) })
+		v, err = s.m.Apply(ctx, by, base, c.Comment, func(st *settings.Stored) error { return changeStored(st, c) })
 	case PublishVersion:
-		v.Number = c.Number
+		v, err = s.m.Publish(ctx, by, c.Number)
 	case RestoreVersion:
-		publish = false
-		v, err = s.m.Restore(ctx, by, c.Number)
+		v, err = s.m.Restore(ctx, by, base, c.Number)
 	case RequireSSOOn, RequireSSOOff:
-		publish = false
-		v, err = s.m.SetRequireSSO(ctx, by, now.Number, c.Kind == RequireSSOOn)
+		v, err = s.m.SetRequireSSO(ctx, by, base, c.Kind == RequireSSOOn)
 	default:
 		return v, fmt.Errorf("run: no change of kind %q", c.Kind)
-	}
-	if err == nil && publish {
-		v, err = s.m.Publish(ctx, by, v.Number)
 	}
 	v.Stored = settings.Stored{}
 	return v, s.words(err, c.Number)
@@ -188,6 +178,18 @@ func findStored(st *settings.Stored, id string) *settings.Provider {
 			return &st.Providers[i]
 		}
 	}
+	return nil
+}
+
+// saveStored adds a provider or replaces it. One that is switched off stays so: its
+// file says what it is, not whether it is in use.
+func saveStored(st *settings.Stored, p settings.Provider) error {
+	if old := findStored(st, p.ID); old != nil {
+		p.Active = old.Active
+		*old = p
+		return nil
+	}
+	st.Providers = append(st.Providers, p)
 	return nil
 }
 

@@ -27,7 +27,7 @@ func (s *Server) makeProviders(ctx context.Context) (err error) {
 		r, err := s.makeProvider(ctx, p)
 		switch {
 		case err == nil:
-			s.providers.put(r)
+			s.providers.put(r, func() bool { return true })
 		case s.inFile(p.ID):
 			return fmt.Errorf("provider %s: %w", p.ID, err)
 		default:

@@ -2,8 +2,10 @@ package run
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,10 +51,15 @@ func (p *providerSet) get(id string) sso.Provider {
 
 func (p *providerSet) all() map[string]*runningProvider { return *p.now.Load() }
 
-// put adds or replaces one. Whoever is replaced is stopped.
-func (p *providerSet) put(r *runningProvider) {
+// put adds or replaces one, if it is still wanted by the time that nothing else
+// changes: what took long to make must not take the place of what was published
+// meanwhile. Whoever is replaced is stopped.
+func (p *providerSet) put(r *runningProvider, wanted func() bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !wanted() {
+		return
+	}
 	next := maps.Clone(*p.now.Load())
 	old := next[r.settings.ID]
 	next[r.settings.ID] = r
@@ -63,8 +70,9 @@ func (p *providerSet) put(r *runningProvider) {
 	p.start(r)
 }
 
-// keep drops all but these, before anything new is decided with newer settings.
-func (p *providerSet) keep(ids map[string]bool) {
+// keep drops all but these, before anything new is decided with newer settings, which
+// then come into use by calling then.
+func (p *providerSet) keep(ids map[string]bool, then func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := map[string]*runningProvider{}
@@ -76,6 +84,7 @@ func (p *providerSet) keep(ids map[string]bool) {
 		}
 	}
 	p.now.Store(&next)
+	then()
 }
 
 // start needs mu. Before [providerSet.run] it does nothing.
@@ -113,8 +122,7 @@ func (s *Server) apply(ctx context.Context, next *settings.Settings) {
 			build = append(build, p)
 		}
 	}
-	s.providers.keep(keep)
-	s.settings.Store(next)
+	s.providers.keep(keep, func() { s.settings.Store(next) })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -129,8 +137,38 @@ func (s *Server) apply(ctx context.Context, next *settings.Settings) {
 	}
 }
 
+// mendEvery is how often a provider that could not be made is tried again.
+const mendEvery = 30 * time.Second
+
+// mend makes what could not be made: a database that did not answer for a moment must
+// not keep a provider from this node until somebody publishes again.
+func (s *Server) mend(ctx context.Context) {
+	tick := time.NewTicker(mendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.build(ctx, s.missing())
+		}
+	}
+}
+
+// missing are the active providers that nobody can sign in through on this node.
+func (s *Server) missing() (out []settings.Provider) {
+	running := s.providers.all()
+	for _, p := range s.settings.Load().Providers {
+		if p.Active && running[p.ID] == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // build makes providers and puts those in that are still wanted as they are.
 func (s *Server) build(ctx context.Context, list []settings.Provider) {
+	defer s.catchUp(ctx, list)
 	for _, p := range list {
 		r, err := s.makeProvider(ctx, p)
 		if err != nil {
@@ -138,10 +176,20 @@ func (s *Server) build(ctx context.Context, list []settings.Provider) {
 			s.log.Error("identity provider cannot be used; nobody can sign in through it", "provider", p.ID, "err", err)
 			continue
 		}
-		now, ok := s.settings.Load().Provider(p.ID)
-		if !ok || !reflect.DeepEqual(now, p) {
-			continue // switched off or changed meanwhile
-		}
-		s.providers.put(r)
+		s.providers.put(r, func() bool {
+			now, ok := s.settings.Load().Provider(p.ID)
+			return ok && reflect.DeepEqual(now, p) // else it was switched off or changed meanwhile
+		})
+	}
+}
+
+// catchUp reads again what a provider is made of beside its settings: its keys and its
+// metadata may have been replaced while it was being made and nobody could tell it.
+func (s *Server) catchUp(ctx context.Context, made []settings.Provider) {
+	if !slices.ContainsFunc(made, func(p settings.Provider) bool { return p.Protocol == settings.SAML }) {
+		return
+	}
+	if err := errors.Join(s.reloadSPKeys(ctx), s.reloadMetadata(ctx)); err != nil {
+		s.log.Error("keys and metadata of identity providers cannot be read again; those from before are used", "err", err)
 	}
 }

@@ -131,6 +131,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"cookie keys", s.makeCookies},
 		{"sessions", s.makeManager},
 		{"identity providers", s.makeProviders},
+		// What was published after they were read, and before this node was registered,
+		// is in no row that it will see.
+		{"settings, once more", s.reloadSettings},
 		{"refresh", s.makeRefresh},
 		{"sign-in", s.makeFlow},
 		{"gate", s.makeGate},

@@ -114,8 +114,18 @@ func (h heldSettings) Reload(ctx context.Context, atLeast int64) error {
 func newVersions(c *config.Config, store settings.Store, sealer *secret.Sealer) *settings.Manager {
 	return &settings.Manager{
 		Store: store, Sealer: sealer,
-		File:    func() []string { return fileProviders(c) },
-		Managed: func() bool { return c.RequireSSO != config.RequireSSOConsole },
+		// Only when it is needed: a metadata file that is gone must not keep a command
+		// from ending sessions.
+		File: func() ([]settings.Provider, error) {
+			s, err := settingsFrom(c)
+			if err != nil {
+				return nil, err
+			}
+			return s.Providers, nil
+		},
+		Managed: func() (on, managed bool) {
+			return c.RequireSSO == config.RequireSSOOn, c.RequireSSO != config.RequireSSOConsole
+		},
 	}
 }
 
@@ -129,11 +139,15 @@ func (s *Server) loadSettings(ctx context.Context) error {
 	if s.file, err = settingsFrom(s.cfg); err != nil {
 		return err
 	}
+	s.versions.File = func() ([]settings.Provider, error) { return s.file.Providers, nil }
 	next, err := s.readSettings(ctx)
 	if err != nil {
 		return err
 	}
 	s.settings.Store(next)
+	for _, id := range next.Shadowed {
+		s.log.Warn("a saved provider is not used: the config file declares one of the same id", "provider", id)
+	}
 	return nil
 }
 
@@ -143,7 +157,7 @@ func (s *Server) readSettings(ctx context.Context) (*settings.Settings, error) {
 		return nil, err
 	}
 	var fixed *bool
-	if s.versions.Managed() {
+	if _, managed := s.versions.Managed(); managed {
 		fixed = &s.file.RequireSSO
 	}
 	return settings.Merge(*s.file, fixed, v), nil
@@ -192,7 +206,7 @@ func (s *Server) revertUnconfirmed(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if !s.settings.Load().RequireSSO || s.versions.Managed() {
+		if _, managed := s.versions.Managed(); managed || !s.settings.Load().RequireSSO {
 			continue
 		}
 		did, err := s.versions.Revert(ctx)
