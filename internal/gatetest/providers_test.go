@@ -18,7 +18,8 @@ import (
 	"github.com/ssogate/ssogate/sso/ssotest"
 )
 
-// published adds a GitHub Enterprise Server to a running demo, while it runs.
+// published adds a GitHub Enterprise Server to a running demo, while it runs. The demo
+// requires SSO, so the draft is tested first, in the lane of its own.
 func (w *world) published(hub *ssotest.GitHub, base string) settings.Provider {
 	w.t.Helper()
 	hub.RedirectURI = w.Facts.Gateway + "/oauth/hub/callback"
@@ -28,8 +29,27 @@ func (w *world) published(hub *ssotest.GitHub, base string) settings.Provider {
 		GitHub: settings.GitHubProvider{BaseURL: base, Organizations: []string{"harbour"}},
 	}
 	w.change(run.SettingsChange{Kind: run.SaveProvider, Provider: p})
-	w.change(run.SettingsChange{Kind: run.PublishVersion, Number: w.newest()})
+	publish := run.SettingsChange{Kind: run.PublishVersion, Actor: "cli:op", Number: w.newest()}
+	if _, err := w.Server.SettingsAdmin().Change(w.t.Context(), publish); err == nil || !strings.Contains(err.Error(), "was not tested") {
+		w.t.Errorf("I03: an untested provider is published while Require SSO is on: %v", err)
+	}
+	w.passes(hub, p)
+	w.change(publish)
 	return p
+}
+
+// passes tests a saved provider as a person would.
+func (w *world) passes(hub *ssotest.GitHub, p settings.Provider) {
+	w.t.Helper()
+	begin, err := w.Server.Tests().Begin(w.t.Context(), run.TestQuestion{Actor: "cli:op", Provider: p.ID, Digest: settings.Digest(p)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	hub.Choose(100)
+	s := tested(w.t, demo.NewVisitor(), begin.URL, "GitHub", ssotest.Person{})
+	if r, err := w.Server.Tests().Report(w.t.Context(), begin.ID); err != nil || !r.Passed() {
+		w.t.Fatalf("the test of the draft: %v %s %+v", err, s.Title, r.Checks)
+	}
 }
 
 func (w *world) change(c run.SettingsChange) {
