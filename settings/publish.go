@@ -98,30 +98,14 @@ func (m *Manager) mayPublish(tx Tx, now, s Stored) error {
 		return nil
 	}
 	turnedOn := !managed && !now.RequireSSO
-	var why []string
-	prove := func(p Provider) error {
-		r, err := tx.Result(p.ID, Digest(p))
-		switch {
-		case errors.Is(err, member.ErrNotFound):
-			why = append(why, "provider "+p.ID+" was not tested as it is now")
-		case err != nil:
-			return err
-		case !r.Passed:
-			why = append(why, "the last test of provider "+p.ID+" as it is now failed")
-		}
-		return nil
-	}
 	file, err := m.File()
 	if err != nil {
 		return err
 	}
 	active := len(file)
-	for _, p := range file {
-		if turnedOn {
-			if err := prove(p); err != nil {
-				return err
-			}
-		}
+	var prove []Provider
+	if turnedOn {
+		prove = slices.Clone(file)
 	}
 	for _, p := range s.Providers {
 		if !p.Active || slices.ContainsFunc(file, func(f Provider) bool { return f.ID == p.ID }) {
@@ -129,10 +113,12 @@ func (m *Manager) mayPublish(tx Tx, now, s Stored) error {
 		}
 		active++
 		if turnedOn || !now.proved(p) {
-			if err := prove(p); err != nil {
-				return err
-			}
+			prove = append(prove, p)
 		}
+	}
+	why, err := unproved(tx, prove)
+	if err != nil {
+		return err
 	}
 	if active == 0 {
 		why = append(why, "no provider is active, so nobody could sign in: turn Require SSO off first")
@@ -151,6 +137,22 @@ func (m *Manager) mayPublish(tx Tx, now, s Stored) error {
 		return &RefusedError{why}
 	}
 	return nil
+}
+
+// unproved says which of these have not passed their last test.
+func unproved(tx Tx, list []Provider) (why []string, err error) {
+	for _, p := range list {
+		r, err := tx.Result(p.ID, Digest(p))
+		switch {
+		case errors.Is(err, member.ErrNotFound):
+			why = append(why, "provider "+p.ID+" was not tested as it is now")
+		case err != nil:
+			return nil, err
+		case !r.Passed:
+			why = append(why, "the last test of provider "+p.ID+" as it is now failed")
+		}
+	}
+	return why, nil
 }
 
 // proved reports whether p was active in s as it is.

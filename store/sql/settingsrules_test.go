@@ -98,16 +98,16 @@ func TestWhatAChangeLeavesAloneDoesNotHoldItUp(t *testing.T) {
 	onSettings(t, func(e *settingsEnv) {
 		ctx := e.t.Context()
 		e.fallbackOwner()
-		v := e.publish(0, with(hub(nil), second(nil)))
+		e.publish(0, with(hub(nil), second(nil)))
 		e.passed(hub(nil), true)
 		e.passed(second(nil), true)
-		v = e.required()
+		on := e.required()
 		e.passed(hub(nil), false) // somebody tries again and gives the wrong password
-		v, err := e.Apply(ctx, owner, v.Number, "", with(hub(nil), second(off)))
-		if err != nil {
+		if _, err := e.Apply(ctx, owner, on.Number, "", with(hub(nil), second(off))); err != nil {
 			t.Fatalf("switched off: %v", err)
 		}
-		if v, err = e.Confirm(ctx, owner); err != nil {
+		v, err := e.Confirm(ctx, owner)
+		if err != nil {
 			t.Fatalf("confirmed: %v", err)
 		}
 		var r *settings.RefusedError
