@@ -47,7 +47,7 @@ func (f *fakeSessions) Admit(_ context.Context, r *http.Request) (*session.Princ
 	defer f.mu.Unlock()
 	f.calls++
 	if f.panics {
-		panic("boom")
+		panic("boom") // the injected fault (25): a check that breaks while a stream is open
 	}
 	cs := r.CookiesNamed(cookieName)
 	if len(cs) == 0 {

@@ -356,7 +356,8 @@ func TestAPanicWhileAskingAgainClosesTheStreamAndNotTheProcess(t *testing.T) {
 	}
 }
 
-// brokenApp is an application's side with a fault in it.
+// brokenApp is an application's side with a fault in it (25): the pump that reads it
+// has no handler above it that would recover.
 type brokenApp struct{ io.ReadWriteCloser }
 
 func (brokenApp) Read([]byte) (int, error) { panic("boom") }

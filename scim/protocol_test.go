@@ -429,6 +429,7 @@ func TestFailuresAreAnsweredInSCIMShape(t *testing.T) {
 	}{
 		{"store down", func() error { return errTest }, 503},
 		{"deadline", func() error { return context.DeadlineExceeded }, 503},
+		// Fault 25; its text must not reach the client, who may be an attacker (L01).
 		{"panic", func() error { panic("boom with a secret detail") }, 500},
 	} {
 		h := s.handler(func(o *scim.Options) { o.Members = broken{do: tc.do} })

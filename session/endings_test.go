@@ -182,7 +182,7 @@ func TestAPanicInASharedReadIsAnErrorAndNotTheEndOfTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.dir.mu.Lock()
-	w.dir.during = func() { panic("boom") }
+	w.dir.during = func() { panic("boom") } // in the goroutine that several requests wait for, where no handler recovers
 	w.dir.mu.Unlock()
 	if p, err := w.m.Admit(t.Context(), req()); p != nil || session.Reason(err) != "store_unavailable" {
 		t.Errorf("Admit = %v, %v", p, err)

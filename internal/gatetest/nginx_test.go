@@ -41,10 +41,7 @@ import (
 func TestSignInThroughTheDocumentedTLSFront(t *testing.T) {
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("nginx is not installed")
-		}
-		t.Skip("nginx is not installed")
+		testserver.Missing(t, "nginx")
 	}
 	dir := t.TempDir()
 	pool := selfSigned(t, dir, "sso.example.test", "app.example.test")

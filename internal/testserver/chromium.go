@@ -29,10 +29,7 @@ func Browser(t *testing.T, extra ...chromedp.ExecAllocatorOption) context.Contex
 		}
 	}
 	if path == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("chromium is not installed")
-		}
-		t.Skip("chromium is not installed")
+		Missing(t, "chromium")
 	}
 	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path),
 		// A sandbox needs privileges that a test in a container does not have;

@@ -368,7 +368,7 @@ func postgresBinaries(t testing.TB) (initdb, postgres string) {
 			return initdb, postgres
 		}
 	}
-	missing(t, "postgresql (initdb and postgres)")
+	Missing(t, "postgresql (initdb and postgres)")
 	return "", ""
 }
 

@@ -151,7 +151,7 @@ func TestL01SecretsNeverReachTheLog(t *testing.T) {
 	const secret = "s3cr3t-V4lue"
 	srv, l := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
-		switch r.URL.Path {
+		switch r.URL.Path { // fault 25, with each kind of value that a panic may carry
 		case "/panic-text":
 			panic("bad value " + r.FormValue("SAMLResponse"))
 		case "/panic-error":
@@ -232,7 +232,7 @@ func TestPanicAfterTheStartTearsTheResponseDown(t *testing.T) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = w.Write([]byte("half"))
 			_ = http.NewResponseController(w).Flush()
-			panic(v)
+			panic(v) // the injected fault (25): too late for another status
 		}, web.Options{})
 		res, err := http.Get(srv.URL)
 		if err != nil {

@@ -381,7 +381,7 @@ func panics(t *testing.T, s member.Store) {
 			if err := tx.InsertMember(person(1)); err != nil {
 				t.Error(err)
 			}
-			panic("in fn")
+			panic("in fn") // the injected fault (25): a change whose code breaks half-way
 		})
 	}()
 	insert(t, s, person(1)) // nothing was kept, and nothing is locked

@@ -141,7 +141,7 @@ func TestAnAnswerThatPanicsEndsNeitherSessionNorProcess(t *testing.T) {
 				h := n.signedIn("ana", "t1")
 				w.idp.says(func(string) (sso.Refreshed, error) {
 					if in == "refresh" {
-						panic("boom")
+						panic("boom") // fault 25, with a value that must not be logged (L01)
 					}
 					return hostile{}, nil
 				})
@@ -157,7 +157,8 @@ func TestAnAnswerThatPanicsEndsNeitherSessionNorProcess(t *testing.T) {
 	}
 }
 
-// hostile is an answer whose check has a fault in it.
+// hostile is an answer whose check has a fault in it (25): the worker has no handler
+// above it that would recover.
 type hostile struct{}
 
 func (hostile) Token() string                { return "" }

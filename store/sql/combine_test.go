@@ -70,6 +70,7 @@ func TestChangesThatShareACommitFailAlone(t *testing.T) {
 		insert("a"),
 		func(tx member.Tx) error { return errors.Join(insert("half")(tx), errOne) },
 		insert("b"),
+		// Fault 25: the commit is run by another change's goroutine, which must go on.
 		func(tx member.Tx) error { _ = insert("lost")(tx); panic("one") },
 		insert("a"), // taken, by one that is not committed yet
 		insert("c"),
