@@ -144,7 +144,7 @@ func (t *tx) moved(m member.Member) error {
 	if errors.Is(err, member.ErrNotFound) || err == nil && was == m.Connection {
 		return nil // the update itself says what is wrong
 	}
-	return errors.Join(err, t.count(was, countedMembers, 0, 1), t.count(m.Connection, countedMembers, 1, 0))
+	return errors.Join(err, t.count(was, countedMembers, -1, 1), t.count(m.Connection, countedMembers, 1, 1))
 }
 
 // DeleteMember implements member.Members. Identities, memberships and

@@ -30,7 +30,7 @@ type pager[T any] struct {
 	start, count int
 	after        *place // continue behind it
 	total        int
-	removed      int64
+	moves        int64
 	bound        int // arguments of where
 }
 
@@ -140,11 +140,11 @@ func (p *pager[T]) page() (found record.Found[T], err error) {
 
 // countAll sets the total: the maintained one, or that of a filter.
 func (p *pager[T]) countAll() error {
-	n, removed, err := p.t.total(tally{p.q.Connection, p.kind})
+	n, moves, err := p.t.total(tally{p.q.Connection, p.kind})
 	if err != nil {
 		return err
 	}
-	p.total, p.removed = int(n), removed
+	p.total, p.moves = int(n), moves
 	tooMuch := p.r.costly && !p.r.bounded || p.order != nil && !p.indexed && !p.r.bounded
 	if p.total > p.d.lookMost && tooMuch {
 		return fmt.Errorf("sql: %s: more than %d resources would be looked through: %w", p.what, p.d.lookMost, filter.ErrUnsupported)

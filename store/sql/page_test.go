@@ -98,6 +98,63 @@ func TestPagesAreTheSameFromWhereverTheyAreReached(t *testing.T) {
 	})
 }
 
+// TestNobodyIsSkippedBehindOneWhoCameInBetween: somebody who is adopted was created
+// long ago, and one of two writers may commit first with the later time. Both move
+// those behind them, and a remembered place must not hide one of these: an identity
+// provider would take him for gone.
+func TestNobodyIsSkippedBehindOneWhoCameInBetween(t *testing.T) {
+	for name, in := range map[string]func(t *testing.T, d *DB, old member.Member){
+		"adopted": func(t *testing.T, d *DB, old member.Member) {
+			t.Helper()
+			old.Connection, old.Version = "c", 2
+			if err := d.Update(t.Context(), func(tx member.Tx) error { return tx.UpdateMember(old, 1) }); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"committed late": func(t *testing.T, d *DB, _ member.Member) {
+			t.Helper()
+			late := member.Member{ID: "late", UserName: "late", Connection: "c", Version: 1, Created: day.Add(299*time.Second + 500*time.Millisecond)}
+			if err := d.Update(t.Context(), func(tx member.Tx) error { return tx.InsertMember(late) }); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		onEngines(t, func(t *testing.T, d *DB) {
+			// All of the crowd is older than any transaction may be, save its last.
+			d.now = func() time.Time { return day.Add(300*time.Second + settled) }
+			old := member.Member{ID: "old", UserName: "old", Version: 1, Created: day.Add(-time.Hour)}
+			if err := d.Update(t.Context(), func(tx member.Tx) error { return tx.InsertMember(old) }); err != nil {
+				t.Fatal(err)
+			}
+			crowd(t, d, 1300)
+			walk := func() (all []member.Member) {
+				for start := 1; ; start += 100 {
+					got, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Start: start, Count: 100})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if all = append(all, got.Items...); len(got.Items) < 100 {
+						return all
+					}
+				}
+			}
+			walk()
+			if len(d.anchors.list) == 0 {
+				t.Error("nothing was remembered: the test proves nothing")
+			}
+			in(t, d, old)
+			seen := map[member.ID]bool{}
+			all := walk()
+			for _, m := range all {
+				seen[m.ID] = true
+			}
+			if len(all) != 1301 || len(seen) != 1301 {
+				t.Errorf("%s: %d members, %d of them different; want each of 1301 once", name, len(all), len(seen))
+			}
+		})
+	}
+}
+
 // TestSortsAreThoseOfMemory compares each order of the store with Go's.
 func TestSortsAreThoseOfMemory(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *DB) {

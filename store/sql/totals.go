@@ -17,12 +17,15 @@ const (
 
 type tally struct{ connection, kind string }
 
-// difference is what a transaction does to a total.
-type difference struct{ added, removed int64 }
+// difference is what a transaction does to a total. moves counts what changes the
+// index of resources that were there before: removals, and members who come with the
+// time at which they were made long ago. New ones come last. The column is named
+// "removed" after the first of them.
+type difference struct{ n, moves int64 }
 
 // count notes a resource that came or went, for flush to write: the row of a
 // total is locked as late as the head of the audit chain, and before it.
-func (t *tx) count(connection, kind string, added, removed int64) error {
+func (t *tx) count(connection, kind string, n, moves int64) error {
 	if t.revoked {
 		return errOrder
 	}
@@ -31,7 +34,7 @@ func (t *tx) count(connection, kind string, added, removed int64) error {
 	}
 	k := tally{connection, kind}
 	d := t.totals[k]
-	t.totals[k] = difference{d.added + added, d.removed + removed}
+	t.totals[k] = difference{d.n + n, d.moves + moves}
 	return nil
 }
 
@@ -48,7 +51,7 @@ func (t *tx) flushTotals() error {
 		d := t.totals[k]
 		_, err := t.exec("count "+k.kind, `INSERT INTO scim_totals (connection, kind, n, removed) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (connection, kind) DO UPDATE SET n = scim_totals.n + excluded.n, removed = scim_totals.removed + excluded.removed`,
-			k.connection, k.kind, d.added-d.removed, d.removed)
+			k.connection, k.kind, d.n, d.moves)
 		if err != nil {
 			return err
 		}
@@ -57,14 +60,14 @@ func (t *tx) flushTotals() error {
 	return nil
 }
 
-// total is how many resources a connection has, and how many went so far.
-func (t *tx) total(k tally) (n, removed int64, err error) {
-	err = t.row("total of "+k.kind, func(r *sql.Row) error { return r.Scan(&n, &removed) },
+// total is how many resources a connection has, and how many moves there were so far.
+func (t *tx) total(k tally) (n, moves int64, err error) {
+	err = t.row("total of "+k.kind, func(r *sql.Row) error { return r.Scan(&n, &moves) },
 		"SELECT n, removed FROM scim_totals WHERE connection = $1 AND kind = $2", k.connection, k.kind)
 	if errors.Is(err, member.ErrNotFound) {
 		return 0, 0, nil
 	}
-	return n, removed, err
+	return n, moves, err
 }
 
 // remove deletes a row if it is at a version, and counts it.
@@ -78,5 +81,5 @@ func (t *tx) remove(what, table, kind string, id member.ID, ifVersion int64) err
 	case err != nil:
 		return err
 	}
-	return t.count(connection, kind, 0, 1)
+	return t.count(connection, kind, -1, 1)
 }
