@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// ErrNotAdoptable means a member whom a connection cannot take over: a fallback
-// owner, or one who belongs to a connection already.
-var ErrNotAdoptable = errors.New("member: cannot be adopted")
+// ErrNotAdoptable means a member whom a connection cannot take over, or give up: a
+// fallback owner, one who belongs to a connection already, or to none.
+var ErrNotAdoptable = errors.New("member: cannot change hands")
 
 // adoptable finds the member who has the user name that a connection wants to
 // create, if it may take him over: he belongs to no connection and signs in
@@ -62,10 +62,12 @@ func (d *Directory) takeOver(tx Tx, by Actor, c Connection, m, want Member) (out
 func (d *Directory) Adopt(ctx context.Context, by Actor, c Connection, id ID) (Member, error) {
 	return d.handOver(ctx, by, id, "member.adopted", c.Provider, func(m *Member) error {
 		switch {
-		case c.ID == "" || m.Fallback:
+		case c.ID == "":
 			return ErrNotAdoptable
+		case m.Fallback: // C04
+			return fmt.Errorf("%w: a fallback owner is out of reach of every identity provider", ErrNotAdoptable)
 		case m.Connection != "":
-			return fmt.Errorf("%w: he belongs to %s", ErrNotAdoptable, m.Connection)
+			return fmt.Errorf("%w: he belongs to %s; release him there first", ErrNotAdoptable, m.Connection)
 		}
 		m.Connection = c.ID
 		return nil

@@ -146,6 +146,8 @@ func (c *call) deed() string {
 		return "request without a valid token"
 	case d.verb == "listed":
 		return c.listDeed()
+	case d.verb == "ran" && c.fault != nil: // refused as a whole
+		return "run a bulk request"
 	case d.verb == "ran":
 		failed := 0
 		for _, in := range c.inner {
@@ -155,7 +157,7 @@ func (c *call) deed() string {
 		}
 		return fmt.Sprintf("ran %d bulk operations, %d of which failed", len(c.inner), failed)
 	case d.verb == "":
-		return c.r.Method + " " + plainWord(c.kind)
+		return plainWord(c.r.Method, c.kind)
 	case d.kind == "Group":
 		return c.groupDeed()
 	}
@@ -370,10 +372,11 @@ func (c *call) family() string {
 	return "somebody"
 }
 
-// plainWord is the kind of an endpoint for a sentence.
-func plainWord(kind string) string {
-	if kind == "" {
-		return "request"
+// plainWord is a request that meant no change and no list, for a sentence. Its
+// endpoint is not known when it was refused before anybody looked: while paused.
+func plainWord(method, kind string) string {
+	if kind == "" || kind == "unknown" {
+		return "a " + method + " request"
 	}
-	return kind
+	return method + " " + kind
 }

@@ -121,17 +121,23 @@ func TestCursorsAreBoundToTheirQuery(t *testing.T) {
 		t.Errorf("the same cursor shows another page: %s", again.raw)
 	}
 	altered := cursor[:10] + map[bool]string{true: "B", false: "A"}[cursor[10] == 'A'] + cursor[11:]
+	const order = "/Users?count=3&sortBy=userName&sortOrder=descending&cursor"
+	ordered := s.want(200, "GET", order, "").text("nextCursor")
+	s.want(200, "GET", order+"="+ordered, "")
 	for name, tc := range map[string]struct{ query, scimType string }{
-		"another count":  {"count=4&cursor=" + cursor, "invalidCount"},
-		"no count":       {"cursor=" + cursor, "invalidCount"},
-		"another filter": {"count=3&filter=" + escape("userName pr") + "&cursor=" + cursor, "invalidCursor"},
-		"another order":  {"count=3&sortBy=userName&cursor=" + cursor, "invalidCursor"},
-		"altered":        {"count=3&cursor=" + altered, "invalidCursor"},
-		"cut":            {"count=3&cursor=" + cursor[:20], "invalidCursor"},
-		"made up":        {"count=3&cursor=2", "invalidCursor"},
-		"not base64":     {"count=3&cursor=%21%21", "invalidCursor"},
-		"very long":      {"count=3&cursor=" + strings.Repeat("A", 5000), "invalidCursor"},
-		"both pagings":   {"count=3&startIndex=1&cursor=" + cursor, "invalidValue"},
+		"another count":      {"count=4&cursor=" + cursor, "invalidCount"},
+		"no count":           {"cursor=" + cursor, "invalidCount"},
+		"another filter":     {"count=3&filter=" + escape("userName pr") + "&cursor=" + cursor, "invalidCursor"},
+		"another order":      {"count=3&sortBy=userName&cursor=" + cursor, "invalidCursor"},
+		"altered":            {"count=3&cursor=" + altered, "invalidCursor"},
+		"cut":                {"count=3&cursor=" + cursor[:20], "invalidCursor"},
+		"made up":            {"count=3&cursor=2", "invalidCursor"},
+		"not base64":         {"count=3&cursor=%21%21", "invalidCursor"},
+		"very long":          {"count=3&cursor=" + strings.Repeat("A", 5000), "invalidCursor"},
+		"its order left out": {"count=3&cursor=" + ordered, "invalidCursor"},
+		"by another name":    {"count=3&sortBy=displayName&sortOrder=descending&cursor=" + ordered, "invalidCursor"},
+		"the other way":      {"count=3&sortBy=userName&sortOrder=ascending&cursor=" + ordered, "invalidCursor"},
+		"both pagings":       {"count=3&startIndex=1&cursor=" + cursor, "invalidValue"},
 	} {
 		t.Run(name, func(t *testing.T) { errorBody(t, s.do("GET", "/Users?"+tc.query, ""), 400, tc.scimType) })
 	}
@@ -139,9 +145,9 @@ func TestCursorsAreBoundToTheirQuery(t *testing.T) {
 	s.token = tokenRole
 	errorBody(t, s.do("GET", "/Users?count=3&cursor="+cursor, ""), 400, "invalidCursor") // C09
 	s.token = tokenOkta
-	s.now.Advance(59 * time.Minute)
+	s.now.Advance(time.Hour - time.Second)
 	s.want(200, "GET", "/Users?count=3&cursor="+cursor, "")
-	s.now.Advance(2 * time.Minute)
+	s.now.Advance(time.Second)
 	errorBody(t, s.do("GET", "/Users?count=3&cursor="+cursor, ""), 400, "expiredCursor")
 }
 

@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +65,73 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		}
 	}
 	visit(commands(&app{}))
+}
+
+// TestEveryCommandThatIsNamedExists: help, messages, documents and the config file say
+// what to run next; a command that is not there leaves the reader alone in trouble.
+func TestEveryCommandThatIsNamedExists(t *testing.T) {
+	root := &cobra.Command{Use: "ssogate"}
+	root.AddCommand(commands(&app{})...)
+	// What else is quoted: a hash's domain, a certificate's name, parts of sentences.
+	prose := []string{"audit", "test", "stands", "is"}
+	seen := 0
+	exists := func(where, line string) {
+		seen++
+		words := strings.Fields(line)
+		if slices.Contains(prose, words[0]) {
+			return
+		}
+		cmd, rest, err := root.Find(words)
+		if err != nil || cmd == root || cmd.HasSubCommands() && len(rest) > 0 {
+			t.Errorf("%s names %q, which does not exist", where, "ssogate "+line)
+		}
+	}
+	// In prose "ssogate" is followed by other words: what is quoted is a command, and
+	// what begins a line of an example.
+	quoted := regexp.MustCompile("[\"`]ssogate((?: [a-z][a-z-]+)+)")
+	example := regexp.MustCompile(`^ *(?:\./)?ssogate((?: [a-z][a-z-]+)+)`)
+	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && (e.Name() == ".git" || e.Name() == ".cache") {
+			return filepath.SkipDir
+		}
+		if e.IsDir() || !slices.Contains([]string{".go", ".md", ".tmpl", ".yaml"}, filepath.Ext(path)) {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		fenced := false
+		for line := range strings.Lines(string(b)) {
+			for _, m := range quoted.FindAllStringSubmatch(line, -1) {
+				exists(path, m[1])
+			}
+			if filepath.Ext(path) == ".md" && strings.HasPrefix(line, "```") {
+				fenced = !fenced
+			} else if m := example.FindStringSubmatch(line); m != nil && fenced {
+				exists(path, m[1])
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var visit func(list []*cobra.Command)
+	visit = func(list []*cobra.Command) {
+		for _, cmd := range list {
+			for line := range strings.Lines(cmd.Example) {
+				if m := example.FindStringSubmatch(line); m != nil {
+					exists("the example of "+cmd.CommandPath(), m[1])
+				}
+			}
+			visit(cmd.Commands())
+		}
+	}
+	visit(root.Commands())
+	if seen < 100 {
+		t.Errorf("only %d commands found: the test looks for the wrong thing", seen)
+	}
 }
 
 func TestMainUsesOnlyWhatItIsGiven(t *testing.T) {

@@ -41,14 +41,34 @@ func group(use, short, long string) *cobra.Command {
 	}
 }
 
+var errNoConnection = errors.New("no SCIM connection is configured: add one under scim.connections")
+
 // withSCIM opens what a scim command works on.
 func (a *app) withSCIM(ctx context.Context, path string, do func(*config.Config, run.SCIMAdmin) error) error {
 	return a.withControl(ctx, path, func(c *config.Config, control *run.Control) error {
 		if len(c.SCIM.Connections) == 0 {
-			return errors.New("no SCIM connection is configured: add one under scim.connections")
+			return errNoConnection
 		}
 		return do(c, control.SCIM)
 	})
+}
+
+// onConnection makes cmd one about a single connection: --provider names it where
+// there are several. what ends that flag's help: "provider whose connection ...".
+func (a *app) onConnection(cmd *cobra.Command, what string, do func(ctx context.Context, control *run.Control, conn string, args []string) error) *cobra.Command {
+	var path, provider string
+	configFlag(cmd, &path)
+	cmd.Flags().StringVar(&provider, "provider", "", "provider whose "+what+" (needed when there are several)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.withControl(cmd.Context(), path, func(c *config.Config, control *run.Control) error {
+			conn, err := connection(c, provider)
+			if err != nil {
+				return err
+			}
+			return do(cmd.Context(), control, conn, args)
+		})
+	}
+	return cmd
 }
 
 // words are what tokens and clients are called in help and lists.
@@ -74,6 +94,9 @@ func connection(c *config.Config, provider string) (string, error) {
 			return sc.Provider, nil
 		}
 		known = append(known, sc.Provider)
+	}
+	if known == nil {
+		return "", errNoConnection
 	}
 	if provider == "" {
 		return "", fmt.Errorf("say which connection with --provider: %q", known)
@@ -165,32 +188,21 @@ standard error.`,
 }
 
 func newTokenList(a *app, w words) *cobra.Command {
-	var path, provider string
-	cmd := &cobra.Command{
+	return a.onConnection(&cobra.Command{
 		Use:   "list",
 		Short: "List " + w.many + ": never the secrets themselves",
 		Long: "List the " + w.many + ` made with "create": id, name, who made each, when it expires,
 and when and from where it was last used.` + w.extra,
 		Example: `  ssogate scim ` + w.one + ` list`,
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSCIM(cmd.Context(), path, func(c *config.Config, s run.SCIMAdmin) error {
-				conn, err := connection(c, provider)
-				if err != nil {
-					return err
-				}
-				list, err := s.List(cmd.Context(), w.kind, conn)
-				if err != nil {
-					return err
-				}
-				printTokens(a.stdout, list)
-				return nil
-			})
-		},
-	}
-	configFlag(cmd, &path)
-	cmd.Flags().StringVar(&provider, "provider", "", "provider whose "+w.many+" to list (needed when there are several)")
-	return cmd
+	}, w.many+" to list", func(ctx context.Context, control *run.Control, conn string, _ []string) error {
+		list, err := control.SCIM.List(ctx, w.kind, conn)
+		if err != nil {
+			return err
+		}
+		printTokens(a.stdout, list)
+		return nil
+	})
 }
 
 func printTokens(w io.Writer, list []scim.StoredToken) {

@@ -20,8 +20,7 @@ func oneMember(cmd *cobra.Command, args []string) error {
 }
 
 func newAdopt(a *app) *cobra.Command {
-	var path, provider string
-	cmd := &cobra.Command{
+	return a.onConnection(&cobra.Command{
 		Use:   "adopt MEMBER",
 		Short: "Let an identity provider manage a member who is here already",
 		Long: `Give a member (id or user name) to a SCIM connection: from then on the identity provider
@@ -30,13 +29,9 @@ provider are adopted by themselves when it provisions them; this is for all othe
 would be refused as "already taken". Id, role, teams and sessions stay.`,
 		Example: `  ssogate scim adopt ana@example.com --provider okta`,
 		Args:    oneMember,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.handOver(cmd.Context(), path, args[0], func(c *config.Config) (string, error) { return connection(c, provider) })
-		},
-	}
-	configFlag(cmd, &path)
-	cmd.Flags().StringVar(&provider, "provider", "", "provider whose connection takes him (needed when there are several)")
-	return cmd
+	}, "connection takes him", func(ctx context.Context, control *run.Control, conn string, args []string) error {
+		return a.handOver(ctx, control.SCIM, args[0], conn)
+	})
 }
 
 func newRelease(a *app) *cobra.Command {
@@ -50,28 +45,25 @@ If it had deactivated him he stays so.`,
 		Example: `  ssogate scim release ana@example.com`,
 		Args:    oneMember,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.handOver(cmd.Context(), path, args[0], func(*config.Config) (string, error) { return "", nil })
+			return a.withSCIM(cmd.Context(), path, func(_ *config.Config, s run.SCIMAdmin) error {
+				return a.handOver(cmd.Context(), s, args[0], "")
+			})
 		},
 	}
 	configFlag(cmd, &path)
 	return cmd
 }
 
-func (a *app) handOver(ctx context.Context, path, who string, to func(*config.Config) (string, error)) error {
-	return a.withSCIM(ctx, path, func(c *config.Config, s run.SCIMAdmin) error {
-		conn, err := to(c)
-		if err != nil {
-			return err
-		}
-		m, err := s.Adopt(ctx, run.HandOver{Actor: operator(), Who: who, Connection: conn, Provider: conn})
-		if err != nil {
-			return err
-		}
-		if m.Connection == "" {
-			_, _ = fmt.Fprintf(a.stdout, "%s belongs to no connection any more\n", inert(m.UserName))
-			return nil
-		}
+// handOver gives a member to a connection, or to none.
+func (a *app) handOver(ctx context.Context, s run.SCIMAdmin, who, conn string) error {
+	m, err := s.Adopt(ctx, run.HandOver{Actor: operator(), Who: who, Connection: conn, Provider: conn})
+	switch {
+	case err != nil:
+		return err
+	case m.Connection == "":
+		_, _ = fmt.Fprintf(a.stdout, "%s belongs to no connection any more\n", inert(m.UserName))
+	default:
 		_, _ = fmt.Fprintf(a.stdout, "%s belongs to %s now\n", inert(m.UserName), m.Connection)
-		return nil
-	})
+	}
+	return nil
 }

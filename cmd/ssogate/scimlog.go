@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -114,9 +115,8 @@ func printJSONLines[T any](w io.Writer, list []T) error {
 }
 
 func newSCIMDrift(a *app) *cobra.Command {
-	var path, provider string
 	var asJSON bool
-	cmd := &cobra.Command{
+	cmd := a.onConnection(&cobra.Command{
 		Use:   "drift",
 		Short: "Show members and teams that are not what the identity provider last said",
 		Long: `Compare what the identity provider last asked a member or team to be with what it is
@@ -124,36 +124,27 @@ here. A difference means that its request failed and it has not tried again, or 
 somebody changed or suspended the member here since.`,
 		Example: `  ssogate scim drift --provider okta`,
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withControl(cmd.Context(), path, func(c *config.Config, control *run.Control) error {
-				conn, err := connection(c, provider)
-				if err != nil {
-					return err
+	}, "connection to compare", func(ctx context.Context, control *run.Control, conn string, _ []string) error {
+		total := 0
+		for after := ""; ; {
+			list, next, err := control.Log.Drift(ctx, conn, after)
+			if err != nil {
+				return err
+			}
+			total += len(list)
+			if asJSON {
+				err = printJSONLines(a.stdout, list)
+			} else {
+				printDrift(a.stdout, list)
+			}
+			if after = next; err != nil || after == "" {
+				if !asJSON && total == 0 {
+					_, _ = fmt.Fprintln(a.stdout, "everything is as the identity provider last said")
 				}
-				total := 0
-				for after := ""; ; {
-					list, next, err := control.Log.Drift(cmd.Context(), conn, after)
-					if err != nil {
-						return err
-					}
-					total += len(list)
-					if asJSON {
-						err = printJSONLines(a.stdout, list)
-					} else {
-						printDrift(a.stdout, list)
-					}
-					if after = next; err != nil || after == "" {
-						if !asJSON && total == 0 {
-							_, _ = fmt.Fprintln(a.stdout, "everything is as the identity provider last said")
-						}
-						return err
-					}
-				}
-			})
-		},
-	}
-	configFlag(cmd, &path)
-	cmd.Flags().StringVar(&provider, "provider", "", "provider whose connection to compare (needed when there are several)")
+				return err
+			}
+		}
+	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object to a line")
 	return cmd
 }

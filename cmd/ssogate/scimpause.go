@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -13,65 +15,45 @@ import (
 )
 
 func newPause(a *app) *cobra.Command {
-	var path, provider, reason string
-	cmd := &cobra.Command{
+	var reason string
+	cmd := a.onConnection(&cobra.Command{
 		Use:   "pause",
 		Short: "Answer an identity provider's provisioning with \"later\"",
 		Long: `Pause a SCIM connection on every node at once: its requests are answered 503 with
 a time to wait. Nothing is changed and nothing is lost, because identity providers
 send again; one that is kept waiting for days may give up and need a restart
 there. Deprovisioning waits too: to cut somebody off meanwhile, use
-"ssogate sessions end".`,
+"ssogate sessions revoke".`,
 		Example: `  ssogate scim pause --provider okta --reason "directory clean-up"`,
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSCIM(cmd.Context(), path, func(c *config.Config, s run.SCIMAdmin) error {
-				conn, err := connection(c, provider)
-				if err != nil {
-					return err
-				}
-				if len(reason) > 200 {
-					return fmt.Errorf("--reason is longer than 200 bytes")
-				}
-				if err := s.Pause(cmd.Context(), record.Pause{Connection: conn, Actor: operator(), Reason: reason}); err != nil {
-					return err
-				}
-				_, _ = fmt.Fprintf(a.stdout, "%s is paused; \"ssogate scim resume\" ends it\n", conn)
-				return nil
-			})
-		},
-	}
-	configFlag(cmd, &path)
-	cmd.Flags().StringVar(&provider, "provider", "", "provider whose connection to pause (needed when there are several)")
+	}, "connection to pause", func(ctx context.Context, control *run.Control, conn string, _ []string) error {
+		if len(reason) > 200 {
+			return errors.New("--reason is longer than 200 bytes")
+		}
+		if err := control.SCIM.Pause(ctx, record.Pause{Connection: conn, Actor: operator(), Reason: reason}); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(a.stdout, "%s is paused; \"ssogate scim resume\" ends it\n", conn)
+		return nil
+	})
 	cmd.Flags().StringVar(&reason, "reason", "", "what to show others who look")
 	return cmd
 }
 
 func newResume(a *app) *cobra.Command {
-	var path, provider string
-	cmd := &cobra.Command{
+	return a.onConnection(&cobra.Command{
 		Use:     "resume",
 		Short:   "End a pause",
 		Long:    `End a pause: the identity provider's next request is answered as usual.`,
 		Example: `  ssogate scim resume --provider okta`,
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withSCIM(cmd.Context(), path, func(c *config.Config, s run.SCIMAdmin) error {
-				conn, err := connection(c, provider)
-				if err != nil {
-					return err
-				}
-				if err := s.Resume(cmd.Context(), operator(), conn); err != nil {
-					return err
-				}
-				_, _ = fmt.Fprintf(a.stdout, "%s goes on\n", conn)
-				return nil
-			})
-		},
-	}
-	configFlag(cmd, &path)
-	cmd.Flags().StringVar(&provider, "provider", "", "provider whose connection goes on (needed when there are several)")
-	return cmd
+	}, "connection goes on", func(ctx context.Context, control *run.Control, conn string, _ []string) error {
+		if err := control.SCIM.Resume(ctx, operator(), conn); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(a.stdout, "%s goes on\n", conn)
+		return nil
+	})
 }
 
 func newSCIMStatus(a *app) *cobra.Command {
