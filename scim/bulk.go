@@ -3,6 +3,7 @@ package scim
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ssogate/ssogate/member"
@@ -73,6 +74,7 @@ type bulkOp struct {
 	failed                        bool
 	result                        map[string]any
 	usedBy                        []*bulkOp // took id before the resource was there
+	namedBy                       []*bulkOp // took id afterwards
 }
 
 type bulkJob struct {
@@ -113,6 +115,9 @@ func (j *bulkJob) run(op *bulkOp) {
 			j.fail(op, &fault{Status: http.StatusConflict, Detail: "bulkId:" + ref + " cannot be resolved: its operation failed"})
 			return
 		}
+		if target.state == bulkDone {
+			target.namedBy = append(target.namedBy, op)
+		}
 		ids[ref] = string(target.id)
 	}
 	if j.stopped() { // by one that this one refers to
@@ -129,7 +134,9 @@ func (j *bulkJob) run(op *bulkOp) {
 // undo removes what was made with an id that came to nothing. Only what this
 // request made: a member who was here before and was adopted stays.
 func (j *bulkJob) undo(failed *bulkOp) {
-	for _, op := range failed.usedBy {
+	// Nobody has named one who was adopted yet: he is looked at before those who
+	// come after him are run.
+	for _, op := range slices.Concat(failed.usedBy, failed.namedBy) {
 		if op.state != bulkDone || op.failed || op.method != http.MethodPost || op.id != op.promised {
 			continue
 		}

@@ -1,6 +1,7 @@
 package scim_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -288,6 +289,51 @@ func TestC07BulkNeverDeletesWhoWasHereBefore(t *testing.T) {
 	}
 	if m := s.stored("old"); m.Connection != "okta" || !m.Admitted() {
 		t.Errorf("the member who was here: %+v", m)
+	}
+}
+
+// TestC07BulkLeavesNobodyWithAnIdThatCameToNothing: in a circle somebody is made with the
+// id of one who is not there yet. When that one fails, or turns out to be here under
+// another id, he goes, and so do those who were made with his.
+func TestC07BulkLeavesNobodyWithAnIdThatCameToNothing(t *testing.T) {
+	boss := func(ids ...string) string {
+		out := `,"` + schema.EnterpriseURN + `":{"manager":{"value":"bulkId:` + ids[0] + `"}}`
+		for _, id := range ids[1:] {
+			out += `,"nickName":"bulkId:` + id + `"`
+		}
+		return out
+	}
+	for name, tc := range map[string]struct {
+		ops        []string
+		want, gone string
+	}{
+		"adopted under his own id": {[]string{bulkUser("a", "old", boss("b")), bulkUser("b", "new1", boss("a"))}, "201 409", "new1"},
+		"two steps from a failure": {[]string{bulkUser("a", "taken", boss("b")), bulkUser("b", "new1", boss("c")), bulkUser("c", "new2", boss("a", "b"))}, "409 409 409", "new1 new2"},
+		"beside an adopted one": {[]string{
+			bulkUser("a", "old", boss("b")), bulkUser("b", "new1", boss("a")), bulkUser("c", "stays", boss("a")),
+		}, "201 409 201", "new1"},
+		"nothing failed": {[]string{bulkUser("a", "new1", boss("b")), bulkUser("b", "new2", boss("c")), bulkUser("c", "stays", boss("a", "b"))}, "201 201 201", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.createUser("taken")
+			err := s.db.Update(t.Context(), func(tx member.Tx) error {
+				old := member.Member{ID: "old", UserName: "old", Role: member.RoleMember, Source: member.SourceSSO, Wish: true, Accepted: true, Epoch: 1, Version: 1}
+				return errors.Join(tx.InsertMember(old), tx.InsertIdentity("old", member.Identity{Provider: "okta", Issuer: "iss", Subject: "old"}))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := s.want(200, "POST", "/Bulk", bulkBody(0, tc.ops...))
+			if got := a.statuses(); got != tc.want {
+				t.Errorf("%s: %s", got, a.raw)
+			}
+			for who := range strings.FieldsSeq(tc.gone) {
+				if s.want(200, "GET", "/Users?filter="+escape(`userName eq "`+who+`"`), "").get("totalResults") != 0.0 {
+					t.Errorf("%s was left behind", who)
+				}
+			}
+		})
 	}
 }
 

@@ -262,6 +262,35 @@ func TestHostileValuesStayDataInTheFlightRecorder_C11(t *testing.T) {
 	}
 }
 
+// TestL01WhatTheFlightRecorderKeepsOfABody has, for each way in which a secret travels,
+// what is kept beside it: a recorder that keeps nothing helps nobody.
+func TestL01WhatTheFlightRecorderKeepsOfABody(t *testing.T) {
+	const presented = "corp-vault-issued-0123456789"
+	ours := "ssogate_scim_" + strings.Repeat("A", 43)
+	for _, tc := range []struct{ body, want, why string }{
+		{`{"userName":"ana","active":true,"n":1}`, `{"active":true,"n":1,"userName":"ana"}`, "nothing is secret"},
+		{`{"title":"x ` + presented + ` y"}`, `{"title":"x [redacted] y"}`, "the request's own token, whatever its form"},
+		{`{"` + presented + `":1}`, `{"[redacted]":1}`, "a token as a name"},
+		{`{"title":"` + strings.Repeat("a", 1000) + " " + ours + `"}`, `{"title":"` + strings.Repeat("a", 512) + `…"}`, "a token across the place of the cut"},
+		{`{"title":"` + strings.Repeat("é", 400) + `"}`, `{"title":"` + strings.Repeat("é", 256) + `…"}`, "a long value is cut between characters"},
+		{`{"value":"{\"password\":\"hunter2"}`, `{"value":"[redacted]"}`, "a body in a string that is not whole"},
+		{`{"value":"{\"title\":\"boss"}`, `{"value":"{\"title\":\"boss"}`, "the same without a secret"},
+		{`{"path":"password","value":["hunter2"]}`, `{"path":"password","value":"[redacted]"}`, "that it was sent is worth knowing"},
+		{`{"path":"emails[password eq \"hunter2\"]","value":"x"}`, `{"path":"[redacted]","value":"[redacted]"}`, "a secret in a path"},
+		{`{"changePassword":{"supported":false},"password":null}`, `{"changePassword":{"supported":false},"password":null}`, "what says nothing stays"},
+		{`{"password":{"supported":false,"value":"hunter2"}}`, `{"password":"[redacted]"}`, "half of it says something"},
+		{`{"a":"` + strings.Repeat("x", 64<<10) + `"}`, `{"not kept":"65544 bytes"}`, "too large to look through"},
+	} {
+		if got := scim.Redacted(tc.body, presented); got != tc.want {
+			t.Errorf("%s: %.60s\n got %.200s\nwant %.200s", tc.why, tc.body, got, tc.want)
+		}
+	}
+	list := `[` + strings.TrimSuffix(strings.Repeat(`"0123456789",`, 3000), ",") + `]`
+	if got := scim.Redacted(list, ""); len(got) > 16<<10+len("…") || !strings.HasSuffix(got, "…") {
+		t.Errorf("%d bytes of a long list are kept", len(got))
+	}
+}
+
 func FuzzRedactedBodies(f *testing.F) {
 	f.Add(`{"password":"hunter2-and-more"}`)
 	f.Add(`{"Operations":[{"op":"add","path":"password","value":["hunter2-and-more"]}]}`)

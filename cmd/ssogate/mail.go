@@ -38,7 +38,7 @@ and print where it went or what went wrong. ssogate need not run.`,
 			server, err := run.SendTestMail(cmd.Context(), c, args[0])
 			if err != nil {
 				if server != "" {
-					return fmt.Errorf("%s did not take the letter: %w", server, err)
+					return fmt.Errorf("%s did not take the letter: %w (its server, tls, user and password are under mail in the config file)", server, err)
 				}
 				return err
 			}
