@@ -44,7 +44,10 @@ type Sender interface {
 // Times of the worker.
 const (
 	pollEvery = 500 * time.Millisecond
-	lease     = 5 * time.Minute // longer than a delivery can take
+	lease     = 5 * time.Minute // of a claim: several deliveries, see lastStart
+	// lastStart is how old a claim may be when a letter is begun: one delivery at its
+	// slowest still ends before another node may send the letter again.
+	lastStart = lease - dialTime - sendTime - 10*time.Second
 	giveUp    = 72 * time.Hour  // from when the letter was written
 	firstWait = time.Minute     // doubled with each try
 	longest   = time.Hour
@@ -119,8 +122,8 @@ func (w *Worker) Run(ctx context.Context) {
 // Once sends what is due now, as far as the rate allows, and answers how many
 // letters it tried.
 func (w *Worker) Once(ctx context.Context) int {
-	claim := secret.NewToken()
-	rows, err := w.Outbox.ClaimMail(ctx, claim, w.Now(), lease, w.Rate, atOnce)
+	claim, began := secret.NewToken(), w.Now()
+	rows, err := w.Outbox.ClaimMail(ctx, claim, began, lease, w.Rate, atOnce)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.Log.WarnContext(ctx, "outbox cannot be read; tried again", "err", err)
@@ -132,13 +135,19 @@ func (w *Worker) Once(ctx context.Context) int {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
 	for _, row := range rows {
-		if ctx.Err() != nil {
-			if err := w.Outbox.MailLater(notes, row.ID, claim, w.Now(), "this node was stopped"); err != nil {
-				w.Log.WarnContext(notes, "a letter waits for the end of its lease", "letter", row.ID, "err", err)
-			}
+		why := ""
+		switch {
+		case ctx.Err() != nil:
+			why = "this node was stopped"
+		case w.Now().Sub(began) > lastStart:
+			why = "the letters before it took long"
+		default:
+			w.deliver(work, notes, claim, row)
 			continue
 		}
-		w.deliver(work, notes, claim, row)
+		if err := w.Outbox.MailLater(notes, row.ID, claim, w.Now(), why); err != nil {
+			w.Log.WarnContext(notes, "a letter waits for the end of its lease", "letter", row.ID, "err", err)
+		}
 	}
 	if n, err := w.Outbox.QueuedMail(notes); err == nil {
 		w.queued.Set(float64(n))

@@ -63,6 +63,36 @@ func worker(t *testing.T, d *DB, p *post, now func() time.Time, rate int) *mail.
 	return w
 }
 
+// TestALetterIsNotBegunWhenItsLeaseMayEndFirst: at a server that takes its time for each
+// letter, the last of a claim would be sent by this node and by the next one too.
+func TestALetterIsNotBegunWhenItsLeaseMayEndFirst(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		guest(t, d, 10)
+		now := day
+		slow := &post{sent: map[string]int{}, fail: func(mail.Letter, int) error {
+			now = now.Add(time.Minute)
+			return nil
+		}}
+		w := worker(t, d, slow, func() time.Time { return now }, 1000)
+		w.Once(t.Context())
+		if n := len(slow.sent); n < 2 || n > 5 || now.Sub(day) > 5*time.Minute {
+			t.Errorf("%d letters, the last until %s, under a lease of five minutes", n, now.Sub(day))
+		}
+		// The others were put back, and are due at once.
+		for range 10 {
+			w.Once(t.Context())
+		}
+		if len(slow.sent) != 10 || states(t, d, 10) != "queued 0 sent 10 failed 0 dropped 0" {
+			t.Errorf("%d letters in the end, %s", len(slow.sent), states(t, d, 10))
+		}
+		for id, n := range slow.sent {
+			if n != 1 {
+				t.Errorf("%s was sent %d times", id, n)
+			}
+		}
+	})
+}
+
 func states(t *testing.T, d *DB, n int) string {
 	t.Helper()
 	count := map[member.MailState]int{}
