@@ -14,6 +14,7 @@ import (
 	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim"
+	"github.com/ssogate/ssogate/scim/record"
 	"github.com/ssogate/ssogate/scim/schema"
 	"github.com/ssogate/ssogate/settings"
 )
@@ -392,6 +393,34 @@ func TestPausedConnectionAnswers503(t *testing.T) {
 	s.live.Store(&settings.Settings{})
 	if a := s.do("GET", "/Users/"+id, ""); a.status != 401 {
 		t.Errorf("a removed connection's token: got %d", a.status)
+	}
+}
+
+// pausesUnknown is a store that finds tokens and cannot say who is paused.
+type pausesUnknown struct{ scim.Access }
+
+func (pausesUnknown) Paused(context.Context, string) (record.Pause, error) {
+	return record.Pause{}, errTest
+}
+
+// TestWhetherAConnectionIsPausedIsNeverGuessed: with no answer from the store nothing
+// is provisioned, as if it were (rule: unknown is no).
+func TestWhetherAConnectionIsPausedIsNeverGuessed(t *testing.T) {
+	s := newServer(t)
+	id := s.createUser("ana")
+	remove := func(edit func(*scim.Options)) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), "DELETE", base+"/Users/"+id, nil)
+		r.Header.Set("Authorization", "Bearer "+tokenOkta)
+		w := httptest.NewRecorder()
+		s.handler(edit).ServeHTTP(w, r)
+		return w
+	}
+	if w := remove(func(o *scim.Options) { o.Access = pausesUnknown{s.db} }); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	s.want(200, "GET", "/Users/"+id, "")
+	if w := remove(func(*scim.Options) {}); w.Code != 204 {
+		t.Errorf("a store that answers: got %d %s", w.Code, w.Body)
 	}
 }
 

@@ -48,8 +48,8 @@ const (
 	// lastStart is how old a claim may be when a letter is begun: one delivery at its
 	// slowest still ends before another node may send the letter again.
 	lastStart = lease - dialTime - sendTime - 10*time.Second
-	giveUp    = 72 * time.Hour  // from when the letter was written
-	firstWait = time.Minute     // doubled with each try
+	giveUp    = 72 * time.Hour // from when the letter was written
+	firstWait = time.Minute    // doubled with each try
 	longest   = time.Hour
 	atOnce    = 10 // rows of one claim
 	// stopGrace is how long the letter under way may take when the process stops;
