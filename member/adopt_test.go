@@ -2,6 +2,7 @@ package member_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/ssogate/ssogate/audit"
@@ -104,6 +105,11 @@ func TestAdoptAndReleaseBySomebodysDecision(t *testing.T) {
 		}
 		if _, err := f.Adopt(ctx, idp, member.Connection{}, m.ID); !errors.Is(err, member.ErrNotAdoptable) {
 			t.Errorf("into no connection: %v", err)
+		}
+		// C04: not even an operator by mistake puts the last way in into an IdP's hands.
+		f.set(m.ID, func(m *member.Member) { m.Role, m.Fallback = member.RoleOwner, true })
+		if _, err := f.Adopt(ctx, idp, okta, m.ID); !errors.Is(err, member.ErrNotAdoptable) || !strings.Contains(err.Error(), "fallback owner") {
+			t.Errorf("a fallback owner: %v", err)
 		}
 	})
 }
