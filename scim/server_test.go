@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/internal/testserver"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim"
 	"github.com/ssogate/ssogate/scim/record"
@@ -91,34 +90,15 @@ func (r *recorder) Record(_ context.Context, e audit.Event) error {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	empty, err := emptyDatabase()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "scim.db")
-	if err := os.WriteFile(path, empty, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return newServerOn(t, "sqlite:"+path)
+	return newServerOn(t, emptyDatabase(t))
 }
 
-// emptyDatabase is a SQLite file with every migration applied: to apply them for
-// each of the hundreds of servers here would take longer than the tests themselves.
-var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "scim-test-")
+var emptyDatabase = testserver.SQLite(func(url string) error {
+	db, err := sql.Open(context.Background(), url)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, "empty.db")
-	db, err := sql.Open(context.Background(), "sqlite:"+path)
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Close(); err != nil { // writes everything into the one file
-		return nil, err
-	}
-	return os.ReadFile(path)
+	return db.Close() // writes everything into the one file
 })
 
 func newServerOn(t *testing.T, url string) *server {

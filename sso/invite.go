@@ -1,6 +1,7 @@
 package sso
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -16,18 +17,11 @@ const maxInvitation = 64
 // invitation shows what an invitation's link leads to. It has no effect: scanners
 // of mail servers open every link before the person does (row I01).
 func (f *Flow) invitation(w http.ResponseWriter, r *http.Request) {
-	hash, ok := invitationHash(r)
+	i, _, ok := f.invited(w, r, func(ctx context.Context, hash string) (member.Invitation, error) {
+		i, _, err := f.Directory.LookInvitation(ctx, hash)
+		return i, err
+	})
 	if !ok {
-		f.invitationOver(w, r)
-		return
-	}
-	i, _, err := f.Directory.LookInvitation(r.Context(), hash)
-	switch {
-	case errors.Is(err, member.ErrInvitation):
-		f.invitationOver(w, r)
-		return
-	case err != nil:
-		f.unavailable(w, r, err)
 		return
 	}
 	name := f.Live.Load().Organization.Name
@@ -45,18 +39,8 @@ func (f *Flow) invitation(w http.ResponseWriter, r *http.Request) {
 // openInvitation begins a sign-in that carries the invitation. It is accepted only
 // when that sign-in ends, by the person it was sent to.
 func (f *Flow) openInvitation(w http.ResponseWriter, r *http.Request) {
-	hash, ok := invitationHash(r)
+	i, hash, ok := f.invited(w, r, f.Directory.OpenInvitation)
 	if !ok {
-		f.invitationOver(w, r)
-		return
-	}
-	i, err := f.Directory.OpenInvitation(r.Context(), hash)
-	switch {
-	case errors.Is(err, member.ErrInvitation):
-		f.invitationOver(w, r)
-		return
-	case err != nil:
-		f.unavailable(w, r, err)
 		return
 	}
 	b, err := f.cookies.Binding(w, r, session.Gateway)
@@ -76,6 +60,28 @@ func (f *Flow) openInvitation(w http.ResponseWriter, r *http.Request) {
 		next = f.loginURL(l, i.Provider)
 	}
 	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// invited reads the invitation of a request's path, and answers the request where
+// there is none that can be used.
+func (f *Flow) invited(
+	w http.ResponseWriter, r *http.Request, read func(ctx context.Context, hash string) (member.Invitation, error),
+) (i member.Invitation, hash string, ok bool) {
+	hash, ok = invitationHash(r)
+	if !ok {
+		f.invitationOver(w, r)
+		return i, "", false
+	}
+	i, err := read(r.Context(), hash)
+	switch {
+	case errors.Is(err, member.ErrInvitation):
+		f.invitationOver(w, r)
+		return i, "", false
+	case err != nil:
+		f.unavailable(w, r, err)
+		return i, "", false
+	}
+	return i, hash, true
 }
 
 // invitationOver is one answer for every invitation that cannot be used, so that

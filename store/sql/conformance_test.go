@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
-	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/ssogate/ssogate/internal/testserver"
@@ -16,39 +13,15 @@ import (
 
 // engines are the real ones every test of this package runs on.
 var engines = map[string]func(t testing.TB) string{
-	"SQLite": func(t testing.TB) string {
-		t.Helper()
-		empty, err := emptyFile()
+	"SQLite": testserver.SQLite(func(url string) error {
+		d, err := Open(context.Background(), url)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		path := filepath.Join(t.TempDir(), "ssogate.db")
-		if err := os.WriteFile(path, empty, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return "sqlite:" + path
-	},
+		return d.Close() // writes everything into the one file
+	}),
 	"PostgreSQL": testserver.Postgres,
 }
-
-// emptyFile is a SQLite file with every migration applied, to be copied: applying
-// them for each test takes longer than most of the tests.
-var emptyFile = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "ssogate-sql-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, "empty.db")
-	d, err := Open(context.Background(), "sqlite:"+path)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Close(); err != nil { // writes everything into the one file
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
 
 // open opens an empty database that is closed with the test.
 func open(t testing.TB, url string) *DB {
