@@ -155,6 +155,96 @@ func TestNobodyIsSkippedBehindOneWhoCameInBetween(t *testing.T) {
 	}
 }
 
+// TestAFilterHasPlacesOfItsOwn: an index among those found is not one among all, and a
+// page behind a cursor has none.
+func TestAFilterHasPlacesOfItsOwn(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		d.now = func() time.Time { return day.Add(24 * time.Hour) }
+		all := crowd(t, d, 1300)
+		since := day.Add(40 * time.Second) // leaves 1140
+		found := slices.DeleteFunc(slices.Clone(all), func(m member.Member) bool { return m.Created.Before(since) })
+		later := parse(t, `meta.created ge "`+since.Format(time.RFC3339)+`"`)
+		for _, tc := range []struct {
+			filter filter.Expr
+			of     []member.Member
+			starts []int
+		}{ // each leaves what could mislead the next
+			{nil, all, []int{951, 1015}},
+			{later, found, []int{952, 1015}},
+			{nil, all, []int{1015, 1002}},
+		} {
+			first, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Filter: tc.filter, Count: 60})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Filter: tc.filter, After: first.Next, Count: maxPage}); err != nil {
+				t.Fatal(err)
+			}
+			for _, start := range tc.starts {
+				got, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Filter: tc.filter, Start: start, Count: 60})
+				if want := tc.of[start-1 : start+59]; err != nil || idsOf(got.Items) != idsOf(want) {
+					t.Errorf("from %d of %d: %v\n got %.100s\nwant %.100s", start, len(tc.of), err, idsOf(got.Items), idsOf(want))
+				}
+			}
+		}
+		if len(d.anchors.list) == 0 {
+			t.Error("nothing was remembered: the test proves nothing")
+		}
+		for start, more := range map[int]bool{1241: false, 1240: true} {
+			got, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Start: start, Count: 60})
+			if err != nil || len(got.Items) != 60 || (got.Next != "") != more {
+				t.Errorf("the last 60 from %d: %d, next %q, %v", start, len(got.Items), got.Next, err)
+			}
+		}
+	})
+}
+
+// TestAnchorsAreOfOneListAtOneTime: a place that is taken from another list, or from
+// before a move, begins a page in the wrong place.
+func TestAnchorsAreOfOneListAtOneTime(t *testing.T) {
+	of := tally{"okta", countedMembers}
+	var a anchors
+	for _, index := range []int{1001, 5001, 3001} {
+		a.add(anchor{of, index, 7, place{int64(index), "x"}})
+	}
+	for _, tc := range []struct {
+		of    tally
+		index int
+		moves int64
+		want  int // 0: none
+		why   string
+	}{
+		{of, 3001, 7, 3001, "the very place"},
+		{of, 5000, 7, 3001, "the nearest before it, in whatever order they were seen"},
+		{of, 9000, 7, 5001, "the last"},
+		{of, 1000, 7, 0, "none is before it"},
+		{of, 5001 + anchorReach, 7, 5001, "as far as it reaches"},
+		{of, 5002 + anchorReach, 7, 0, "too far: to skip from the end may be nearer"},
+		{of, 3001, 8, 0, "somebody was removed since"},
+		{of, 3001, 6, 0, "a snapshot from before"},
+		{tally{"entra", countedMembers}, 3001, 7, 0, "another connection"},
+		{tally{"okta", countedTeams}, 3001, 7, 0, "teams"},
+	} {
+		got, ok := a.before(tc.of, tc.index, tc.moves)
+		if got.index != tc.want || ok != (tc.want > 0) {
+			t.Errorf("%+v %d at %d: %d, want %d: %s", tc.of, tc.index, tc.moves, got.index, tc.want, tc.why)
+		}
+	}
+	for i := range 2 * anchorsKept {
+		a.add(anchor{of, 10_000 + i, 7, place{}})
+		a.add(anchor{of, 10_000 + i, 7, place{}}) // once
+	}
+	if _, old := a.before(of, 3001, 7); old || len(a.list) != anchorsKept {
+		t.Errorf("%d are kept; an old one: %v", len(a.list), old)
+	}
+	if got, _ := a.before(of, 99_999, 7); got.index != 0 {
+		t.Errorf("beyond reach: %d", got.index)
+	}
+	if got, _ := a.before(of, 11_000, 7); got.index != 10_000+2*anchorsKept-1 {
+		t.Errorf("the newest is lost: %d", got.index)
+	}
+}
+
 // TestSortsAreThoseOfMemory compares each order of the store with Go's.
 func TestSortsAreThoseOfMemory(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *DB) {
@@ -315,6 +405,10 @@ func TestSearchesUseTheirIndexes(t *testing.T) {
 func TestCostlyQuestionsAreBounded_C05(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *DB) {
 		crowd(t, d, 50)
+		d.lookMost = 50 // as many as may be looked through
+		if _, err := d.SearchMembers(t.Context(), record.Query{Connection: "c", Filter: parse(t, `displayName co "x"`), Count: 1}); err != nil {
+			t.Errorf("at the limit: %v", err)
+		}
 		d.lookMost = 49
 		for text, refused := range map[string]bool{
 			`userName co "x"`: true, `displayName ew "x"`: true, `displayName sw "x"`: true, `userName eq "a" or displayName co "x"`: true,
