@@ -135,7 +135,7 @@ func (w *Worker) Once(ctx context.Context) int {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
 	for _, row := range rows {
-		why := ""
+		var why string
 		switch {
 		case ctx.Err() != nil:
 			why = "this node was stopped"

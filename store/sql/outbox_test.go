@@ -182,6 +182,34 @@ func TestLettersAreTriedAgainUntilTheyAreGivenUp(t *testing.T) {
 	})
 }
 
+// TestAServerThatFailsIsLeftAlone_Fault27: a letter that was put off is not tried again
+// before its time, however often a worker looks.
+func TestAServerThatFailsIsLeftAlone_Fault27(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		guest(t, d, 1)
+		now := day
+		p := &post{sent: map[string]int{}, fail: func(mail.Letter, int) error { return errOne }}
+		w := worker(t, d, p, func() time.Time { return now }, 1000)
+		tried := func() (n int) {
+			for range 20 {
+				n += w.Once(t.Context())
+			}
+			return n
+		}
+		if n := tried(); n != 1 {
+			t.Errorf("%d tries at once", n)
+		}
+		now = day.Add(29 * time.Second) // the first wait is half a minute at least
+		if n := tried(); n != 0 {
+			t.Errorf("%d tries before its time", n)
+		}
+		now = day.Add(time.Minute)
+		if n := tried(); n != 1 {
+			t.Errorf("%d tries when it was due", n)
+		}
+	})
+}
+
 // A worker that dies between the server's answer and its note: the letter is sent
 // again when its lease ends, with the same id, and a late note changes nothing.
 func TestALetterOfADeadWorkerIsSentAgainUnderTheSameID(t *testing.T) {
