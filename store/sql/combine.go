@@ -12,7 +12,7 @@ import (
 // Bounds of one commit that several changes share.
 const (
 	combineMost = 128
-	combineTime = 50 * time.Millisecond // after which no further change joins
+	combineTime = 50 * time.Millisecond // after the first change, until when others join
 )
 
 // combiner lets changes of a SQLite file that wait at the same time share one
@@ -102,11 +102,16 @@ func (d *DB) leadCommit() {
 	c := &d.combine
 	taken := 0
 	var batch []*change
-	began := time.Now()
+	var began time.Time
 	next := func() *change {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if len(c.queue) == 0 || taken == combineMost || taken > 0 && time.Since(began) > combineTime {
+		if taken == 1 {
+			// Not from the call: after a long wait for the file, when most wait here,
+			// each would get a commit of its own.
+			began = time.Now()
+		}
+		if len(c.queue) == 0 || taken == combineMost || taken > 1 && time.Since(began) > combineTime {
 			return nil
 		}
 		j := c.queue[0]

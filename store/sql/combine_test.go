@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ssogate/ssogate/member"
 )
@@ -189,6 +190,8 @@ func TestALostSharedCommitIsNoSuccessForWhoHungUp(t *testing.T) {
 		defer d.combine.mu.Unlock()
 		return len(d.combine.queue) == 1
 	})
+	busy := time.Now()
+	until(t, "the file was busy for longer than changes join", func() bool { return time.Since(busy) > 2*combineTime })
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
