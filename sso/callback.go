@@ -95,13 +95,8 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 		f.refuseVerify(w, r, id, &VerifyError{Reason: "incomplete"})
 		return
 	}
-	// Kept whole or not at all: a list cut off somewhere would grant an arbitrary part.
-	if a.GroupsMissing != "" {
+	if a = withGroups(a); a.GroupsMissing != "" {
 		f.Log.WarnContext(ctx, "groups of a person are not known", "request", web.RequestID(ctx), "provider", id, "why", a.GroupsMissing)
-	}
-	if size(a.Groups) > maxGroups {
-		f.Log.WarnContext(ctx, "groups dropped: too many to keep", "request", web.RequestID(ctx), "provider", id, "groups", len(a.Groups))
-		a.Groups, a.GroupsMissing = nil, "too_many"
 	}
 	// Remembered before any session is made; a store that cannot remember refuses the sign-in.
 	if err := f.Pending.Once(ctx, key(KindAssertion, id+"|"+a.ReplayKey), a.ReplayUntil); errors.Is(err, ErrUsed) {
@@ -126,6 +121,15 @@ func (f *Flow) verify(w http.ResponseWriter, r *http.Request, id string, resp Re
 // maxGroups bounds the bytes of all groups of a pending sign-in, which has 16 KiB:
 // some IdPs send hundreds.
 const maxGroups = 4 << 10
+
+// withGroups keeps the groups of an assertion whole or not at all: a list cut off
+// somewhere would grant an arbitrary part, and one that is dropped is not empty.
+func withGroups(a Assertion) Assertion {
+	if size(a.Groups) > maxGroups {
+		a.Groups, a.GroupsMissing = nil, "too_many"
+	}
+	return a
+}
 
 func size(list []string) (n int) {
 	for _, s := range list {

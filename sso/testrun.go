@@ -50,16 +50,7 @@ func (f *Flow) testBegin(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx := r.Context()
 	var run testRun
-	taken, err := f.Pending.Take(ctx, key(KindTestLink, param(r, "id", maxID)))
-	if err == nil {
-		err = json.Unmarshal(taken[0], &run)
-	}
-	switch {
-	case errors.Is(err, ErrNoRecord):
-		f.testGone(w, r)
-		return
-	case err != nil:
-		f.storeFailed(w, r, err)
+	if !f.takeTest(w, r, key(KindTestLink, param(r, "id", maxID)), &run) {
 		return
 	}
 	report, err := f.tests.report(ctx, run.Report)
@@ -94,6 +85,21 @@ func (f *Flow) testBegin(w http.ResponseWriter, r *http.Request) {
 	f.sendAway(w, r, "Testing the configuration", p.Info().Name, l.Start)
 }
 
+// takeTest reads a record of a test, once, and answers the request where there is none.
+func (f *Flow) takeTest(w http.ResponseWriter, r *http.Request, k Key, into any) bool {
+	taken, err := f.Pending.Take(r.Context(), k)
+	if err == nil {
+		err = json.Unmarshal(taken[0], into)
+	}
+	switch {
+	case errors.Is(err, ErrNoRecord):
+		f.testGone(w, r)
+	case err != nil:
+		f.storeFailed(w, r, err)
+	}
+	return err == nil
+}
+
 func (f *Flow) testGone(w http.ResponseWriter, r *http.Request) {
 	f.page(w, r, web.Page{
 		Status: http.StatusGone, Title: "This test has ended",
@@ -122,18 +128,10 @@ func (f *Flow) testProvider(run testRun) (Provider, settings.Provider, bool) {
 func (f *Flow) testCallback(w http.ResponseWriter, r *http.Request, id string) {
 	ctx := r.Context()
 	var l testLogin
-	taken, err := f.Pending.Take(ctx, key(KindTestLogin, id))
-	if err == nil {
-		err = json.Unmarshal(taken[0], &l)
+	if !f.takeTest(w, r, key(KindTestLogin, id), &l) {
+		return
 	}
-	switch {
-	case errors.Is(err, ErrNoRecord):
-		f.testGone(w, r)
-		return
-	case err != nil:
-		f.storeFailed(w, r, err)
-		return
-	case l.Login.Kind != Test || !f.Now().Before(l.Run.Until):
+	if l.Login.Kind != Test || !f.Now().Before(l.Run.Until) {
 		f.testGone(w, r)
 		return
 	}
@@ -228,9 +226,11 @@ func (f *Flow) admissible(r *http.Request, a Assertion, p settings.Provider) ([]
 	if !a.SessionEnd.IsZero() && a.SessionEnd.Sub(f.Now()) < minSession {
 		out = append(out, Check{Name: "session", Verdict: Fail, Evidence: "it allows a session until " + a.SessionEnd.UTC().Format(time.RFC3339)})
 	}
-	if size(a.Groups) > maxGroups {
-		out = append(out, Check{Name: "groups", Verdict: Warn, Evidence: "too many groups to keep: a sign-in would have none"})
-		a.Groups = nil
+	if a = withGroups(a); a.GroupsMissing != "" {
+		out = append(out, Check{
+			Name: "groups", Verdict: Warn, Evidence: "the person is in groups, and they are not known: " + a.GroupsMissing + "; a sign-in leaves the teams as they are",
+			Fix: "Let the identity provider send fewer: at Entra, \"Groups assigned to the application\" under Attributes & Claims > Add a group claim.",
+		})
 	}
 	before := f.Now().Truncate(time.Millisecond)
 	m, err := f.Directory.Foresee(ctx, memberLogin(f.Live.Load(), p, a, f.actor(r, "test:"+p.ID)))

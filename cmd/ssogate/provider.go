@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -19,10 +20,56 @@ func newProvider(a *app) *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newProviderSave(a), newProviderPublish(a), newProviderKey(a))
+	cmd.AddCommand(newProviderList(a), newProviderSave(a), newProviderPublish(a), newProviderKey(a))
 	cmd.AddCommand(newProviderSwitches(a)...)
 	cmd.AddCommand(newProviderChanges(a), newProviderDecision(a, true), newProviderDecision(a, false))
 	return cmd
+}
+
+func newProviderList(a *app) *cobra.Command {
+	var path string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List identity providers, those of the config file and those that were published",
+		Long: `List the identity providers by which people sign in: those that the config file declares
+and those that were saved and published. A saved one whose id the config file declares
+too is not used ("shadowed"). Drafts are in "ssogate settings versions".`,
+		Example: `  ssogate provider list`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withControl(cmd.Context(), path, func(_ *config.Config, control *run.Control) error {
+				list, err := control.Providers.List(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(a.stdout, list)
+				}
+				return printProviders(a.stdout, list)
+			})
+		},
+	}
+	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+func printProviders(w io.Writer, list []run.ProviderInfo) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "no identity providers: declare one under providers in the config file, or save one with \"ssogate provider save\"")
+		return err
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(tw, "ID\tNAME\tPROTOCOL\tSTATE\tFROM\tJOIN\tWAITS FOR APPROVAL")
+	for _, p := range list {
+		pending := "-"
+		if p.Pending != "" {
+			pending = p.Pending
+		}
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", inert(p.ID), inert(p.Name), p.Protocol, p.State, p.From, p.Join, pending)
+	}
+	return tw.Flush()
 }
 
 func newProviderChanges(a *app) *cobra.Command {

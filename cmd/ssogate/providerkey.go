@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,25 +10,6 @@ import (
 	"github.com/ssogate/ssogate/cmd/ssogate/run"
 	"github.com/ssogate/ssogate/config"
 )
-
-// knownSAML refuses an id that no SAML provider has: a key would be made for nobody.
-func knownSAML(ctx context.Context, c *config.Config, control *run.Control, id string) error {
-	for _, p := range c.Providers {
-		if p.ID == id && p.Protocol == config.ProtocolSAML {
-			return nil
-		}
-	}
-	shown, err := control.Settings.Show(ctx, 0)
-	if err != nil {
-		return err
-	}
-	for _, d := range shown.Values {
-		if d.Path == "providers."+id+".protocol" && strings.Contains(d.New, config.ProtocolSAML) {
-			return nil
-		}
-	}
-	return fmt.Errorf("no SAML provider %q is configured or published", id)
-}
 
 func newProviderKey(a *app) *cobra.Command {
 	var path string
@@ -60,10 +39,7 @@ identity provider has the new certificate: it refuses what it cannot verify.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withControl(cmd.Context(), path, func(c *config.Config, control *run.Control) error {
-				if err := knownSAML(cmd.Context(), c, control, args[0]); err != nil {
-					return err
-				}
+			return a.withControl(cmd.Context(), path, func(_ *config.Config, control *run.Control) error {
 				q := run.SPKeyChange{Actor: operator(), Provider: args[0]}
 				if len(args) == 2 {
 					q.Step = run.SPKeyStep(args[1])

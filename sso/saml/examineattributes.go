@@ -68,6 +68,10 @@ func quoteAll(names []string) string {
 
 // mapped reports what only an accepted answer has.
 func (x *examination) mapped(a sso.Assertion) {
+	x.pass("attribute:subject", "%s", quote(a.Identity.Subject))
+	if a.GroupsMissing != "" {
+		return // said where it is decided what becomes of them
+	}
 	if len(a.Groups) == 0 {
 		x.warn("groups", "no groups could be taken from %s", quoteAll(x.p.names.Groups))
 		return

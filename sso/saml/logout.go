@@ -192,9 +192,12 @@ func logoutRoot(root *etree.Element) error {
 
 // readPost reads the POST binding and returns what its signature covers.
 func (v verifier) readPost(w http.ResponseWriter, r *http.Request) (*etree.Element, string, error) {
-	form, err := readLogoutForm(w, r)
+	form, err := readForm(w, r)
 	if err != nil {
 		return nil, "", err
+	}
+	if (form.Get("SAMLRequest") == "") == (form.Get("SAMLResponse") == "") {
+		return nil, "", refuse("form", "want either a request or a response")
 	}
 	raw, err := decodeMessage(form.Get("SAMLRequest") + form.Get("SAMLResponse"))
 	if err != nil {

@@ -9,8 +9,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"io"
-	"mime"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -239,31 +237,4 @@ func x509Algorithm(method string) x509.SignatureAlgorithm {
 		return x509.ECDSAWithSHA512
 	}
 	return x509.UnknownSignatureAlgorithm
-}
-
-// readLogoutForm is readForm for either message.
-func readLogoutForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
-		return nil, refuse("content_type", "%s", quote(r.Header.Get("Content-Type")))
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		return nil, refuse("body_too_large", "%w", err)
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil || len(form) > maxParameters {
-		return nil, refuse("form", "the form cannot be read")
-	}
-	for name, values := range form {
-		if len(values) != 1 {
-			return nil, refuse("repeated_parameter", "%s %d times", quote(name), len(values))
-		}
-	}
-	if (form.Get("SAMLRequest") == "") == (form.Get("SAMLResponse") == "") {
-		return nil, refuse("form", "want either a request or a response")
-	}
-	if len(form.Get("RelayState")) > maxRelayState {
-		return nil, refuse("relay_state", "RelayState of %d bytes", len(form.Get("RelayState")))
-	}
-	return form, nil
 }

@@ -34,6 +34,9 @@ func (p *Provider) Receive(w http.ResponseWriter, r *http.Request) (_ sso.Respon
 	if err != nil {
 		return nil, err
 	}
+	if form.Get("SAMLResponse") == "" {
+		return nil, refuse("form", "no SAMLResponse")
+	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(form.Get("SAMLResponse"))
 	if err != nil {
 		return nil, refuse("base64", "SAMLResponse: %w", err)
@@ -56,15 +59,15 @@ func (p *Provider) Receive(w http.ResponseWriter, r *http.Request) (_ sso.Respon
 	}, nil
 }
 
-// readForm is step 1.
+// readForm is step 1, of every message that comes by POST: the form and nothing else.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if r.Method != http.MethodPost {
-		return nil, refuse("method", "%s on the ACS", quote(r.Method))
+		return nil, refuse("method", "%s", quote(r.Method))
 	}
 	// Nothing of the message may come by the query: the binding says form, and
 	// two places for one parameter are two readings.
 	if r.URL.RawQuery != "" {
-		return nil, refuse("query", "query on the ACS")
+		return nil, refuse("query", "a query beside the form")
 	}
 	types := r.Header.Values("Content-Type")
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -99,9 +102,6 @@ func checkForm(form url.Values) error {
 		case name == "SAMLart":
 			return refuse("artifact", "artifact binding is not supported")
 		}
-	}
-	if form.Get("SAMLResponse") == "" {
-		return refuse("form", "no SAMLResponse")
 	}
 	if len(form.Get("RelayState")) > maxRelayState {
 		return refuse("relay_state", "RelayState of %d bytes", len(form.Get("RelayState")))

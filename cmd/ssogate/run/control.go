@@ -85,7 +85,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 		Log:       storedSCIMLog{db},
 		Sessions:  storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
 		Keys:      storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
-		Providers: storedProviders{c, db, dir, time.Now, sealer},
+		Providers: storedProviders{c, db, dir, time.Now, sealer, versions},
 		Settings:  storedSettings{versions},
 		Tests:     storedTests{stores},
 		close:     stores.close,

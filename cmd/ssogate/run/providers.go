@@ -54,7 +54,7 @@ func (s *Server) makeProvider(ctx context.Context, p settings.Provider) (*runnin
 	var err error
 	switch p.Protocol {
 	case settings.SAML:
-		err = s.makeSAML(ctx, r)
+		err = s.makeSAML(ctx, r, s.db)
 	case settings.OIDC:
 		r.Provider, err = oauth.New(oauth.Options{Provider: p, URL: s.cfg.URL, HTTP: s.outbound, Now: s.now})
 	case settings.GitHub:
@@ -68,13 +68,15 @@ func (s *Server) makeProvider(ctx context.Context, p settings.Provider) (*runnin
 	return r, nil
 }
 
-func (s *Server) makeSAML(ctx context.Context, r *runningProvider) error {
+// makeSAML makes a SAML provider. store keeps its metadata over a restart; without one
+// what it reads is known to this process alone.
+func (s *Server) makeSAML(ctx context.Context, r *runningProvider, store saml.Store) error {
 	p := r.settings
 	keys, err := spKeyring{s.db, s.sealer}.keys(ctx, p.ID)
 	if err != nil {
 		return err
 	}
-	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: keys, HTTP: s.outbound, Store: s.db, Now: s.now})
+	provider, err := saml.New(saml.Options{Provider: p, URL: s.cfg.URL, Keys: keys, HTTP: s.outbound, Store: store, Now: s.now})
 	if err != nil {
 		return err
 	}

@@ -198,6 +198,9 @@ func (k *spKeys) step(s SPKeyStep) error {
 
 // SPKeys implements ProviderAdmin.
 func (p storedProviders) SPKeys(ctx context.Context, c SPKeyChange) ([]SPKeyInfo, error) {
+	if err := p.saml(ctx, c.Provider); err != nil {
+		return nil, err
+	}
 	r := spKeyring{p.db, p.sealer}
 	if c.Step == ShowSPKeys {
 		return r.show(ctx, c.Provider)
@@ -237,5 +240,5 @@ func (c *Control) serveSPKeys(mux *http.ServeMux) { askSPKeys.serve(mux, c.Provi
 
 // ProviderAdmin acts on this process's providers, as the control socket does.
 func (s *Server) ProviderAdmin() ProviderAdmin {
-	return storedProviders{s.cfg, s.db, s.directory, s.now, s.sealer}
+	return storedProviders{s.cfg, s.db, s.directory, s.now, s.sealer, s.versions}
 }

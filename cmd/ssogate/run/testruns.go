@@ -30,39 +30,61 @@ func (s *Server) testProvider(id, digest string) (sso.Provider, settings.Provide
 // ready. Safe for concurrent use.
 type drafts struct {
 	mu   sync.Mutex
-	made map[string]*runningProvider // by digest
+	made map[string]madeDraft // by digest
 }
 
-// maxDrafts bounds what is kept of them; one that is needed again is made again.
-const maxDrafts = 16
+type madeDraft struct {
+	*runningProvider
+	at time.Time
+}
 
-// draftTime bounds reading versions and metadata for a draft.
-const draftTime = 15 * time.Second
+const (
+	// maxDrafts bounds what is kept of them; one that is needed again is made again.
+	maxDrafts = 16
+	// draftFresh is for how long one is used: whoever has corrected something at the
+	// identity provider and tests again wants to see what it says now.
+	draftFresh = 10 * time.Second
+	// draftTime bounds reading versions and metadata for a draft.
+	draftTime = 15 * time.Second
+)
 
 func (d *drafts) find(s *Server, id, digest string) (sso.Provider, settings.Provider, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := d.made[digest]
-	if r == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), draftTime)
-		defer cancel()
-		p, ok, err := s.versions.Find(ctx, id, digest)
-		if err == nil && ok {
-			p.Active = true // a test asks what would be if it were
-			r, err = s.makeProvider(ctx, p)
-		}
+	r, ok := d.made[digest]
+	if !ok || s.now().Sub(r.at).Abs() > draftFresh {
+		made, err := s.makeDraft(id, digest)
 		if err != nil {
 			s.log.Warn("a saved provider cannot be tested", "provider", id, "err", err)
 		}
-		if r == nil {
+		if made == nil {
 			return nil, settings.Provider{}, false
 		}
 		if d.made == nil || len(d.made) >= maxDrafts {
-			d.made = map[string]*runningProvider{}
+			d.made = map[string]madeDraft{}
 		}
+		r = madeDraft{made, s.now()}
 		d.made[digest] = r
 	}
 	return r.Provider, r.settings, r.settings.ID == id
+}
+
+// makeDraft makes a provider of a saved version, or nil where there is none. What it
+// reads of the IdP is kept nowhere: kept under the id of the live one it would take
+// the place of what an operator has approved there.
+func (s *Server) makeDraft(id, digest string) (*runningProvider, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), draftTime)
+	defer cancel()
+	p, ok, err := s.versions.Find(ctx, id, digest)
+	if err != nil || !ok {
+		return nil, err
+	}
+	p.Active = true // a test asks what would be if it were
+	if p.Protocol != settings.SAML {
+		return s.makeProvider(ctx, p)
+	}
+	r := &runningProvider{settings: p}
+	return r, s.makeSAML(ctx, r, nil)
 }
 
 // TestAdmin begins tests of identity providers and reads their reports.
