@@ -198,12 +198,31 @@ type Mail struct {
 // Route sends requests of hosts and a path prefix to an upstream.
 type Route struct {
 	Name         string   `key:"name"`
-	Origins      []string `key:"origins"`     // app origins, e.g. https://app.example.com
+	Origins      []string `key:"origins"`     // app origins, e.g. https://app.example.com or https://*.apps.example.com
 	PathPrefix   string   `key:"path_prefix"` // default "/"
+	Methods      []string `key:"methods"`     // that may be used at all; empty = the usual ones
 	Upstream     string   `key:"upstream"`    // http:// or https:// URL
 	Public       []string `key:"public"`      // exact paths or "/dir/*"
 	Teams        []string `key:"teams"`       // slugs, any of which may pass; empty = any member
+	Access       []Rule   `key:"access"`      // instead of public and teams; the first that matches decides
 	PreserveHost bool     `key:"preserve_host"`
+}
+
+// Rule says who may pass to some of a route's paths. Every list that is not empty
+// must be met, by one entry of it.
+type Rule struct {
+	Name    string   `key:"name"`    // for log and page; default access[i]
+	Paths   []string `key:"paths"`   // exact or "/dir/*"; empty = every path
+	Methods []string `key:"methods"` // empty = every method
+	Allow   string   `key:"allow"`   // "public", "members" (default) or "nobody"
+
+	Teams        []string      `key:"teams"`         // slugs
+	Roles        []string      `key:"roles"`         // member, manager, owner
+	Members      []string      `key:"members"`       // ids or user names
+	EmailDomains []string      `key:"email_domains"` // only from a provider whose domains name them
+	Providers    []string      `key:"providers"`     // ids
+	MaxAge       time.Duration `key:"max_age"`       // since credentials were shown; 0 (default) = any
+	Addresses    []string      `key:"addresses"`     // of clients: CIDRs
 }
 
 // Streams are long-lived responses.

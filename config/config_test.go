@@ -83,6 +83,11 @@ func has(fs []Fault, key string) bool {
 	return slices.ContainsFunc(fs, func(f Fault) bool { return f.Key == key })
 }
 
+// rule gives the second route one rule instead of the short form.
+func rule(c *Config, u Rule) {
+	c.Routes[1].Public, c.Routes[1].Teams, c.Routes[1].Access = nil, nil, []Rule{u}
+}
+
 func TestUnsafeConfigIsRefused(t *testing.T) {
 	cases := []struct {
 		name, key, why string
@@ -261,7 +266,26 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"route lists an origin twice", "routes[0].origins[1]", "one is a mistake", func(c *Config) { c.Routes[0].Origins[1] = "https://app.example.com" }},
 		{"route without origin", "routes[0].origins", "it would match nothing, or all", func(c *Config) { c.Routes[0].Origins = nil }},
 		{"origin without scheme", "routes[0].origins[0]", "guessing would be plain http", func(c *Config) { c.Routes[0].Origins[0] = "app.example.com" }},
-		{"origin with wildcard", "routes[0].origins[0]", "hosts are exact", func(c *Config) { c.Routes[0].Origins[0] = "https://*.example.com" }},
+		{"wildcard for a whole top level", "routes[0].origins[0]", "it would be everybody's", func(c *Config) { c.Routes[0].Origins[0] = "https://*.com" }},
+		{"wildcard in the middle", "routes[0].origins[0]", "one label in front, as in certificates", func(c *Config) { c.Routes[0].Origins[0] = "https://a.*.example.com" }},
+		{"wildcard of an address", "routes[0].origins[0]", "an address has no labels", func(c *Config) { c.Routes[0].Origins[0] = "https://*.10.0.0.1" }},
+		{"wildcard twice", "routes[1].origins[0]", "who answers?", func(c *Config) {
+			c.Routes[0].Origins[0], c.Routes[1].Origins[0], c.Routes[1].PathPrefix = "https://*.apps.example.com", "https://*.apps.example.com", "/"
+		}},
+		{"method in lower case", "routes[0].methods[0]", "another method (RFC 9110)", func(c *Config) { c.Routes[0].Methods = []string{"get"} }},
+		{"rules beside the short form", "routes[0].access", "which of them counts?", func(c *Config) { c.Routes[0].Access = []Rule{{Allow: AllowMembers}} }},
+		{"rule that is never asked", "routes[1].access[1]", "the first decides", func(c *Config) {
+			c.Routes[1].Public, c.Routes[1].Teams, c.Routes[1].Access = nil, nil, []Rule{{Allow: AllowMembers}, {Allow: AllowNobody, Paths: []string{"/api/x"}}}
+		}},
+		{"public rule about people", "routes[1].access[0]", "one of the two is a mistake", func(c *Config) { rule(c, Rule{Allow: AllowPublic, Paths: []string{"/api/x"}, Teams: []string{"a"}}) }},
+		{"public rule without paths", "routes[1].access[0].paths", "it would open everything", func(c *Config) { rule(c, Rule{Allow: AllowPublic}) }},
+		{"nobody with a condition", "routes[1].access[0]", "one of the two is a mistake", func(c *Config) { rule(c, Rule{Allow: AllowNobody, Roles: []string{"owner"}}) }},
+		{"allow is a typo", "routes[1].access[0].allow", "must not mean nobody in silence", func(c *Config) { rule(c, Rule{Allow: "any"}) }},
+		{"max_age too short", "routes[1].access[0].max_age", "a circle of sign-ins", func(c *Config) { rule(c, Rule{Allow: AllowMembers, MaxAge: time.Minute}) }},
+		{"role that does not exist", "routes[1].access[0].roles[0]", "nobody has it", func(c *Config) { rule(c, Rule{Allow: AllowMembers, Roles: []string{"admin"}}) }},
+		{"domain with an at sign", "routes[1].access[0].email_domains[0]", "matches nobody", func(c *Config) { rule(c, Rule{Allow: AllowMembers, EmailDomains: []string{"@corp.example"}}) }},
+		{"address with host bits", "routes[1].access[0].addresses[0]", "a typo of another network", func(c *Config) { rule(c, Rule{Allow: AllowMembers, Addresses: []string{"10.0.0.1/8"}}) }},
+		{"P01 rule path with dots", "routes[1].access[0].paths[0]", "two readings", func(c *Config) { rule(c, Rule{Allow: AllowMembers, Paths: []string{"/api/../x"}}) }},
 		{"P06 route on our prefix", "routes[0].path_prefix", "the hand-off lives there", func(c *Config) { c.Routes[0].PathPrefix = "/.SSO/x" }},
 		{"P01 encoded prefix", "routes[1].path_prefix", "two readings", func(c *Config) { c.Routes[1].PathPrefix = "/%61pi" }},
 		{"P01 public with dots", "routes[0].public[0]", "two readings", func(c *Config) { c.Routes[0].Public[0] = "/assets/../admin" }},
@@ -334,6 +358,13 @@ func TestBenignTwinsAreAccepted(t *testing.T) {
 		{"any free port", func(c *Config) { c.Listen, c.PrivateListen = "127.0.0.1:0", "127.0.0.1:0" }},
 		{"pod address", func(c *Config) { c.PrivateListen = "10.1.2.3:9090" }},
 		{"oidc join idp of one organisation", func(c *Config) { c.Providers[1].Join = "idp" }},
+		{"origin with a wildcard label", func(c *Config) { c.Routes[0].Origins[0] = "https://*.apps.example.com" }},
+		{"rules with every kind of condition", func(c *Config) {
+			rule(c, Rule{
+				Name: "admin", Paths: []string{"/api/admin/*"}, Methods: []string{"GET", "POST"}, Allow: AllowMembers, Teams: []string{"ops"}, Roles: []string{"owner"},
+				Members: []string{"ana"}, EmailDomains: []string{"corp.example.com"}, Providers: []string{"okta"}, MaxAge: 15 * time.Minute, Addresses: []string{"10.0.0.0/8"},
+			})
+		}},
 		{"public exact at the prefix", func(c *Config) { c.Routes[1].Public = []string{"/api", "/api/health", "/api/open/*"} }},
 		{"whole IPv6 loopback", func(c *Config) { c.TrustedProxies = []string{"::1/128", "127.0.0.0/8"} }},
 	} {

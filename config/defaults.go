@@ -48,6 +48,10 @@ const (
 	MailTLS      = "tls"
 	MailNone     = "none"
 
+	AllowPublic  = "public"
+	AllowMembers = "members"
+	AllowNobody  = "nobody"
+
 	UnverifiedEmailRefuse = "refuse"
 	UnverifiedEmailDrop   = "drop"
 )
@@ -141,6 +145,9 @@ func (c *Config) derive() {
 	or(&c.Mail.FromName, c.Organization.Name)
 	for i := range c.Routes {
 		or(&c.Routes[i].PathPrefix, "/")
+		for j := range c.Routes[i].Access {
+			or(&c.Routes[i].Access[j].Allow, AllowMembers)
+		}
 	}
 }
 

@@ -33,11 +33,16 @@ func (c *Config) validateRoutes(fs *faults) {
 		}
 		for j, text := range r.Origins {
 			key := index(join(at, "origins"), j)
-			o, ok := c.origin(fs, key, text)
+			plain, wild := withoutWildcard(text)
+			if wild && !wildcardHost(plain) {
+				fs.add(key, "a wildcard stands for one label before at least two others", "write it like https://*.apps.example.com")
+				continue
+			}
+			o, ok := c.origin(fs, key, plain)
 			if !ok {
 				continue
 			}
-			if haveGateway && o.Host == gateway.Host && o.Port == gateway.Port {
+			if !wild && haveGateway && o.Host == gateway.Host && o.Port == gateway.Port {
 				// A script of the app would be same-origin with the console (row U04).
 				fs.add(key, "is the gateway's own origin (url)", "give the gateway a host or a port of its own")
 			}
@@ -45,7 +50,7 @@ func (c *Config) validateRoutes(fs *faults) {
 				continue
 			}
 			// Cookies and the Host header know no scheme: compare host and port.
-			id := (Origin{"http", o.Host, o.Port}).String() + " " + strings.TrimSuffix(r.PathPrefix, "/")
+			id := strings.Repeat(wildcard, btoi(wild)) + (Origin{"http", o.Host, o.Port}).String() + " " + strings.TrimSuffix(r.PathPrefix, "/")
 			if first, dup := taken[id]; dup {
 				fs.add(key, "overlaps "+first+": the same origin and path prefix", "keep one, or give them different path_prefix")
 			} else {
@@ -54,6 +59,8 @@ func (c *Config) validateRoutes(fs *faults) {
 		}
 		c.validateUpstream(fs, join(at, "upstream"), r.Upstream)
 		r.validatePublic(fs, at)
+		methods(fs, join(at, "methods"), r.Methods)
+		r.validateAccess(fs, at)
 		for j, team := range r.Teams {
 			if !teamSlug(team) {
 				fs.add(index(join(at, "teams"), j), "not a team slug", "use a-z, 0-9, - _ and . as shown in the console")
@@ -102,8 +109,13 @@ func (r *Route) validatePrefix(fs *faults, at string) bool {
 }
 
 func (r *Route) validatePublic(fs *faults, at string) {
-	for j, p := range r.Public {
-		key := index(join(at, "public"), j)
+	r.validatePatterns(fs, join(at, "public"), r.Public)
+}
+
+// validatePatterns reports paths that two readers could read differently.
+func (r *Route) validatePatterns(fs *faults, at string, patterns []string) {
+	for j, p := range patterns {
+		key := index(at, j)
 		plain := strings.TrimSuffix(p, "*")
 		switch {
 		case plain != p && !strings.HasSuffix(plain, "/"), !canonicalPath(plain):

@@ -197,7 +197,7 @@ func (a Actor) event(kind string, target ID, provider string) audit.Event {
 // guess the next one (row C09).
 func NewID() ID { return ID(strings.ToLower(rand.Text())) }
 
-// madeHere reports the form of [NewID].
-func madeHere(id ID) bool {
+// MadeHere reports whether id has the form of [NewID].
+func MadeHere(id ID) bool {
 	return len(id) == len(NewID()) && strings.Trim(string(id), "abcdefghijklmnopqrstuvwxyz234567") == ""
 }

@@ -33,7 +33,7 @@ func (d *Directory) Create(ctx context.Context, by Actor, c Connection, draft Me
 		Epoch: 1, Version: 1, Connection: c.ID, ExternalID: draft.ExternalID,
 		Document: slices.Clone(draft.Document), Created: now, Modified: now,
 	}
-	if madeHere(draft.ID) { // never one that a client chose (C02)
+	if MadeHere(draft.ID) { // never one that a client chose (C02)
 		m.ID = draft.ID
 	}
 	if c.ID == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -23,12 +24,14 @@ const (
 
 // again is what it takes to decide anew about a running exchange.
 type again struct {
-	g *Gate
-	q canonical.Request
+	g    *Gate
+	q    canonical.Request
+	addr netip.Addr // of the client
 	// One of them: the request itself, read only; or, where it is not to be kept
 	// for as long as a WebSocket lives, the Cookie field of it that is ours.
 	r      *http.Request
 	cookie string
+	host   string
 }
 
 // slim lets the request go. [Sessions] reads host and cookie, nothing else.
@@ -42,17 +45,18 @@ func (a *again) slim() {
 			ours = append(ours, c.Name+"="+c.Value)
 		}
 	}
+	a.host = a.r.Host
 	a.r, a.cookie = nil, strings.Join(ours, "; ")
 }
 
 // route is where today's table sends the exchange, or nil.
 func (a *again) route() *Route {
-	st := a.g.routes.Load().sites[a.q.Host]
+	st := a.g.routes.Load().at(a.q.Host)
 	if st == nil {
 		return nil
 	}
 	rt, near := st.find(a.q)
-	if near {
+	if near || rt == nil || !rt.allows(a.q.Method) {
 		return nil
 	}
 	return rt
@@ -68,19 +72,25 @@ func (a *again) ask(ctx context.Context, rt *Route) (said answer) {
 			a.g.o.Log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("while", "asking again"), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	if rt.isPublic(a.q) {
+	f := a.g.factsOf(a.addr)
+	d, _ := rt.before(a.q, f)
+	switch d.Verdict {
+	case Public:
 		return allowed
+	case NeedSession:
+	default:
+		return denied
 	}
 	r := a.r
 	if r == nil {
-		r = &http.Request{Host: rt.site.host, Header: http.Header{"Cookie": {a.cookie}}}
+		r = &http.Request{Host: a.host, Header: http.Header{"Cookie": {a.cookie}}}
 	}
 	// The request's own context may be ending.
 	p, err := a.g.o.Sessions.Again(ctx, r.WithContext(ctx))
 	switch {
-	case err != nil && rt.withoutSession(err).Verdict == Unavailable:
+	case err != nil && withoutSession(d, err).Verdict == Unavailable:
 		return unknown
-	case err != nil, rt.decide(p).Verdict != Admit:
+	case err != nil, rt.decide(a.q, p, f).Verdict != Admit:
 		return denied
 	}
 	return allowed
@@ -99,13 +109,14 @@ const maxAsking = 8
 
 // refused keeps the flights whose route now refuses their person. One question
 // is put per session and route: the route of today, which two paths that shared
-// one yesterday need not share, nor its public part. Where it cannot be answered, streams count as
+// one yesterday need not share, nor the rule of it. Where it cannot be answered, streams count as
 // refused (nothing would ever ask again), other requests may finish.
 func refused(ctx context.Context, fs []*flight) []*flight {
 	type question struct {
 		session secret.Hash
 		route   *Route
-		public  bool
+		rules   ruling
+		addr    netip.Addr
 	}
 	answers := map[question]*answer{}
 	asked := make([]*answer, len(fs))
@@ -117,7 +128,9 @@ func refused(ctx context.Context, fs []*flight) []*flight {
 		if a.g != nil {
 			q.route = a.route()
 		}
-		q.public = q.route != nil && q.route.isPublic(a.q)
+		if q.route != nil {
+			q.rules, q.addr = q.route.rules.ruling(a.q), a.addr
+		}
 		if asked[i] = answers[q]; asked[i] != nil {
 			continue
 		}

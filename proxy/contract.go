@@ -26,12 +26,19 @@ type Sessions interface {
 
 // SignIn starts a sign-in for a page load without a session. The real one is sso.Flow.
 type SignIn interface {
-	// BeginURL stores a pending Login for the origin and return path
-	// (path?query, already canonical) and answers the gateway URL to send the
+	// BeginURL stores a pending Login and answers the gateway URL to send the
 	// browser to; it may set the binding cookie on w. Errors: an error for which
 	// TooMany reports true is 429, any other 503.
-	BeginURL(w http.ResponseWriter, r *http.Request, origin, returnPath string) (string, error)
+	BeginURL(w http.ResponseWriter, r *http.Request, b Begin) (string, error)
 	TooMany(err error) bool
+}
+
+// Begin is what a sign-in is for. The type is the sign-in's word for word, since
+// neither package may know the other.
+type Begin = struct {
+	Origin     string // the app origin to come back to
+	ReturnPath string // path?query there, already canonical
+	Fresh      bool   // credentials must be asked for, also of somebody who is signed in
 }
 
 // Verdict is what the gate decided. The zero value denies.
@@ -48,7 +55,7 @@ const (
 	Unavailable Verdict = "unavailable"  // 503, nothing destroyed
 )
 
-// Decision is the one object behind page, log, audit and (later) explain.
+// Decision is the one object behind page, log, audit, explain and forward-auth.
 type Decision struct {
 	Verdict Verdict
 	Rule    string // which route and rule decided, e.g. "reports: teams"

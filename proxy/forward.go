@@ -81,14 +81,16 @@ func rewrite(pr *httputil.ProxyRequest) {
 		Scheme: x.rt.upstream.Scheme, Host: x.rt.upstream.Host,
 		Opaque: x.q.Path, RawQuery: x.q.Query, ForceQuery: x.q.Asked,
 	}
-	out.Host = x.rt.host
+	if out.Host = x.rt.host; out.Host == "" {
+		out.Host = x.st.host
+	}
 	// Request trailers would arrive after we looked at the headers; nobody we
 	// know needs them in this direction.
 	out.Trailer = nil
 	stripManaged(out.Header)
 	stripCookies(out.Header, x.g.o.Sessions.IsOurCookie)
 	vals := make([]string, 0, 9)
-	vals = setClientFacts(out.Header, x.rt.site, clientAddr(pr.In), vals)
+	vals = setClientFacts(out.Header, x.st, clientAddr(pr.In), vals)
 	setIdentity(out.Header, x.p, vals)
 }
 

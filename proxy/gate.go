@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,9 @@ type Options struct {
 	Audit      audit.Recorder // nil: refusals are only counted
 	GatewayURL string         // where people sign in
 	Support    string         // whom a refused person should ask
+	// OwnsDomain reports whether a provider is configured to own an e-mail domain
+	// (lower case). nil owns none: rules that ask for a domain refuse everybody.
+	OwnsDomain func(provider, domain string) bool
 	Upstream   upstream.Options
 	Now        clock.Func // default time.Now
 	Log        *slog.Logger
@@ -119,7 +123,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.malformed(w, r, err)
 		return
 	}
-	st := g.routes.Load().sites[q.Host]
+	st := g.routes.Load().at(q.Host)
 	if st == nil {
 		g.notHere(w, r, http.StatusMisdirectedRequest, "unknown_host")
 		return
@@ -150,10 +154,17 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.notHere(w, r, http.StatusNotFound, map[bool]string{true: "near_route", false: "no_route"}[near])
 		return
 	}
-	x := &exchange{ResponseWriter: w, g: g, q: q, rt: rt, webSocket: ws}
 	web.Annotate(r.Context(), "route", rt.name)
-	if rt.isPublic(q) {
-		x.d = Decision{Verdict: Public, Rule: rt.rulePublic}
+	if !rt.allows(q.Method) {
+		g.methodNotAllowed(w, r, rt)
+		return
+	}
+	x := &exchange{ResponseWriter: w, g: g, q: q, st: st, rt: rt, webSocket: ws}
+	switch x.d, _ = rt.before(q, g.facts(r)); x.d.Verdict {
+	case Deny:
+		g.refuse(w, r, x, x.d, nil)
+		return
+	case Public:
 		g.metrics.public.Inc()
 		if r, ok = x.enter(r); ok {
 			x.forward(r)
@@ -165,12 +176,23 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// facts of a request that decisions may ask for.
+func (g *Gate) facts(r *http.Request) facts { return g.factsOf(clientAddr(r)) }
+
+func (g *Gate) factsOf(a netip.Addr) facts {
+	return facts{addr: a, now: g.o.Now(), owns: g.o.OwnsDomain}
+}
+
+// OwnsOrigin reports whether an origin is one of an application's, now.
+func (g *Gate) OwnsOrigin(origin string) bool { return g.routes.Load().OwnsOrigin(origin) }
+
 // exchange is one request on its way through the gate. It is the ResponseWriter
 // that ReverseProxy writes to and travels in the request's context.
 type exchange struct {
 	http.ResponseWriter
 	g         *Gate
 	q         canonical.Request
+	st        *site
 	rt        *Route
 	p         *session.Principal // nil on a public path
 	d         Decision
@@ -200,15 +222,15 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 			if r.Context().Err() != nil {
 				panic(http.ErrAbortHandler) // the client has gone; there is nobody to answer
 			}
-			g.refuse(w, r, x, x.rt.withoutSession(err), p)
+			g.refuse(w, r, x, withoutSession(x.d, err), p)
 			return nil, false
 		}
-		x.p, x.d = p, x.rt.decide(p)
+		x.p, x.d = p, x.rt.decide(x.q, p, g.facts(r))
 		if x.d.Verdict != Admit {
 			g.refuse(w, r, x, x.d, p)
 			return nil, false
 		}
-		if x.webSocket && !sameOrigin(r, x.rt.site) {
+		if x.webSocket && !sameOrigin(r, x.st) {
 			// The cookie came along by itself; only Origin says whose page asks (row W01).
 			g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
 			return nil, false
@@ -237,7 +259,7 @@ func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
 	f.live, f.p, f.w, f.cancel = x.g.o.Live, x.p, x.ResponseWriter, cancel
 	f.conn, f.shared = connOf(ctx), r.ProtoMajor != 1
 	if x.p != nil {
-		f.again = again{g: x.g, q: x.q, r: r}
+		f.again = again{g: x.g, q: x.q, r: r, addr: clientAddr(r)}
 	}
 	if x.webSocket && f.live.draining.Load() {
 		cancel(nil)

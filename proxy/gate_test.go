@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/proxy/canonical"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -76,19 +77,22 @@ func TestG2StoreFailureIs503AndDestroysNothing(t *testing.T) {
 }
 
 func TestZeroValuesDeny(t *testing.T) {
-	p := principal("x", ana)
+	p, q := principal("x", ana), canonical.Request{Method: "GET", Path: "/", Match: "/"}
+	fine := &Route{name: "x", rules: rules{list: []*rule{{RuleSpec: RuleSpec{Allow: AllowMembers}}}}}
 	for name, d := range map[string]Decision{
 		"zero decision":  {},
-		"nil route":      (*Route)(nil).decide(p),
-		"zero route":     (&Route{}).decide(p),
-		"nil principal":  (&Route{name: "x"}).decide(nil),
-		"zero principal": (&Route{name: "x"}).decide(&session.Principal{}),
+		"nil route":      (*Route)(nil).decide(q, p, facts{}),
+		"zero route":     (&Route{}).decide(q, p, facts{}),
+		"no rules":       (&Route{name: "x"}).decide(q, p, facts{}),
+		"zero rule":      (&Route{name: "x", rules: rules{list: []*rule{{}}}}).decide(q, p, facts{}),
+		"nil principal":  fine.decide(q, nil, facts{}),
+		"zero principal": fine.decide(q, &session.Principal{}, facts{}),
 	} {
 		if d.Verdict == Admit || d.Verdict == Public {
 			t.Errorf("%s admits", name)
 		}
 	}
-	if d := (&Route{name: "x"}).decide(p); d.Verdict != Admit {
+	if d := fine.decide(q, p, facts{}); d.Verdict != Admit {
 		t.Errorf("benign: %v", d)
 	}
 }

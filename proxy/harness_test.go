@@ -90,17 +90,19 @@ func (f *fakeSessions) change(do func()) {
 type fakeSignIn struct {
 	mu      sync.Mutex
 	returns []string
+	fresh   []bool
 	err     error
 	tooMany bool
 }
 
-func (s *fakeSignIn) BeginURL(w http.ResponseWriter, _ *http.Request, origin, path string) (string, error) {
+func (s *fakeSignIn) BeginURL(w http.ResponseWriter, _ *http.Request, b Begin) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return "", s.err
 	}
-	s.returns = append(s.returns, origin+path)
+	s.returns = append(s.returns, b.Origin+b.ReturnPath)
+	s.fresh = append(s.fresh, b.Fresh)
 	w.Header().Add("Set-Cookie", "ssogate-app-binding=b; HttpOnly")
 	return "https://sso.example.com/login?id=1", nil
 }

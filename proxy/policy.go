@@ -2,35 +2,139 @@ package proxy
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
 
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/proxy/canonical"
 	"github.com/ssogate/ssogate/session"
 )
 
-// decide says whether p may pass on this route. A nil principal and the zero
-// Route are denied.
-func (rt *Route) decide(p *session.Principal) Decision {
+// facts are what a decision needs beside the request and the person.
+type facts struct {
+	addr netip.Addr // of the client, as internal/web decided
+	now  time.Time
+	owns func(provider, domain string) bool
+}
+
+// before decides what can be decided without knowing who asks. NeedSession means
+// that a person has to be found first.
+func (rt *Route) before(q canonical.Request, f facts) (Decision, ruling) {
 	if rt == nil || rt.name == "" {
-		return Decision{Verdict: Deny, Reason: "no_route"}
+		return Decision{Verdict: Deny, Reason: "no_route"}, ruling{}
+	}
+	ru := rt.rules.ruling(q)
+	d := rt.open(ru.named, f)
+	if ru.folded == ru.named || d.Verdict == Deny {
+		return d, ru
+	}
+	switch o := rt.open(ru.folded, f); {
+	case o.Verdict == Deny, d.Verdict == Public:
+		return o, ru
+	}
+	return d, ru
+}
+
+func (rt *Route) open(r *rule, f facts) Decision {
+	switch {
+	case r == nil:
+		return Decision{Verdict: Deny, Rule: rt.name + ": no rule", Reason: "no_rule"}
+	case r.Allow != AllowPublic && r.Allow != AllowMembers:
+		return Decision{Verdict: Deny, Rule: r.label, Reason: "nobody"}
+	case !r.from(f.addr):
+		return Decision{Verdict: Deny, Rule: r.label, Reason: "address"}
+	case r.Allow == AllowPublic:
+		return Decision{Verdict: Public, Rule: r.label}
+	}
+	return Decision{Verdict: NeedSession, Rule: r.label, Reason: "no_session"}
+}
+
+// from reports whether a client address satisfies the rule. An unknown one does
+// not, where the rule asks.
+func (r *rule) from(a netip.Addr) bool {
+	if len(r.Addresses) == 0 {
+		return true
+	}
+	a = a.Unmap().WithZone("")
+	return a.IsValid() && slices.ContainsFunc(r.Addresses, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// decide says whether p may pass. A nil principal and the zero Route are denied.
+func (rt *Route) decide(q canonical.Request, p *session.Principal, f facts) Decision {
+	d, ru := rt.before(q, f)
+	if d.Verdict != NeedSession {
+		return d
+	}
+	d = ru.named.person(p, f)
+	if d.Verdict == Admit && ru.folded != ru.named {
+		if o := ru.folded.person(p, f); o.Verdict != Admit {
+			return o
+		}
+	}
+	return d
+}
+
+// person puts a signed-in person to the rule. On a public rule everybody passes.
+func (r *rule) person(p *session.Principal, f facts) Decision {
+	no := func(reason string) Decision { return Decision{Verdict: Deny, Rule: r.label, Reason: reason} }
+	if r.Allow == AllowPublic {
+		return Decision{Verdict: Admit, Rule: r.label}
 	}
 	// Admit checked this already; asking again costs three comparisons and keeps
 	// a fault there from opening an application.
 	if p == nil || !p.Member.Admitted() {
-		return Decision{Verdict: Deny, Rule: rt.ruleMember, Reason: "member_inactive"}
+		return no("member_inactive")
 	}
-	if len(rt.teams) == 0 {
-		return Decision{Verdict: Admit, Rule: rt.ruleMember}
+	m := &p.Member
+	switch {
+	case len(r.Teams) > 0 && !slices.ContainsFunc(r.Teams, p.Has):
+		return no("team_missing")
+	case len(r.Roles) > 0 && !slices.Contains(r.Roles, m.Role):
+		return no("role_missing")
+	case len(r.Members) > 0 && !r.names(m):
+		return no("member_not_named")
+	case len(r.Providers) > 0 && !slices.Contains(r.Providers, p.Provider):
+		return no("provider")
+	case len(r.EmailDomains) > 0 && !r.mail(p, f.owns):
+		return no("email_domain")
+	case r.MaxAge > 0 && (p.AuthTime.IsZero() || f.now.Sub(p.AuthTime) > r.MaxAge):
+		// Not a refusal of the person: who signs in again passes. When the session was made
+		// says nothing: the provider may have made it without asking for anything.
+		return Decision{Verdict: NeedSession, Rule: r.label, Reason: reasonTooOld}
 	}
-	for _, team := range rt.teams {
-		if p.Has(team) {
-			return Decision{Verdict: Admit, Rule: rt.ruleTeams}
-		}
-	}
-	return Decision{Verdict: Deny, Rule: rt.ruleTeams, Reason: "team_missing"}
+	return Decision{Verdict: Admit, Rule: r.label}
 }
 
-// withoutSession turns an error of Sessions.Admit into a decision.
-func (rt *Route) withoutSession(err error) Decision {
-	d := Decision{Rule: rt.ruleMember, Reason: session.Reason(err)}
+// reasonTooOld asks for fresh credentials, not merely for a session.
+const reasonTooOld = "session_too_old"
+
+// names: what has the form of an id names only an id, so that nobody can take an
+// id for a user name and so pass for its owner.
+func (r *rule) names(m *member.Member) bool {
+	name := member.FoldUserName(m.UserName)
+	return slices.ContainsFunc(r.Members, func(want string) bool {
+		if member.MadeHere(member.ID(want)) {
+			return want == string(m.ID)
+		}
+		return want == name
+	})
+}
+
+// mail: an address says something only where the provider that made this session
+// is configured to own its domain. Any other provider could have written anything
+// into it (G6).
+func (r *rule) mail(p *session.Principal, owns func(provider, domain string) bool) bool {
+	_, domain, ok := strings.Cut(p.Member.Email, "@")
+	domain = strings.ToLower(domain)
+	return ok && slices.Contains(r.EmailDomains, domain) && owns != nil && owns(p.Provider, domain)
+}
+
+// withoutSession turns an error of Sessions.Admit into a decision. d is what
+// [Route.before] said.
+func withoutSession(d Decision, err error) Decision {
+	d.Reason = session.Reason(err)
 	switch {
 	case errors.Is(err, session.ErrMember):
 		// Signed in as somebody who may not pass: another sign-in as the same

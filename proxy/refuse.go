@@ -74,7 +74,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, x *exchange, d Dec
 	g.note(r, x.rt, d, p)
 	switch d.Verdict {
 	case NeedSession:
-		g.needSession(w, r, x)
+		g.needSession(w, r, x, d.Reason == reasonTooOld)
 	case Unavailable:
 		// No cookie is touched: the session is as good as before (G2).
 		setRetryAfter(w.Header())
@@ -88,12 +88,13 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, x *exchange, d Dec
 	}
 }
 
-// needSession starts a sign-in where somebody is there to do it.
-func (g *Gate) needSession(w http.ResponseWriter, r *http.Request, x *exchange) {
-	st := x.rt.site
+// needSession starts a sign-in where somebody is there to do it. fresh: there is a
+// session, but the credentials were shown too long ago for this page.
+func (g *Gate) needSession(w http.ResponseWriter, r *http.Request, x *exchange, fresh bool) {
+	st := x.st
 	switch audienceOf(r) {
 	case pageLoad:
-		to, err := g.o.SignIn.BeginURL(w, r, st.origin, x.q.Target())
+		to, err := g.o.SignIn.BeginURL(w, r, Begin{Origin: st.origin, ReturnPath: x.q.Target(), Fresh: fresh})
 		if err != nil {
 			g.noSignIn(w, r, x, err)
 			return
@@ -107,23 +108,31 @@ func (g *Gate) needSession(w http.ResponseWriter, r *http.Request, x *exchange) 
 	case formPost:
 		// A redirect would turn the POST into a GET and lose what was typed
 		// without a word (row P09).
-		setChallenge(w.Header(), st, g.o.GatewayURL)
+		setChallenge(w.Header(), st, g.o.GatewayURL, fresh)
 		web.WritePage(w, r, web.Page{
 			Status: http.StatusUnauthorized, Title: "Your form was not sent", Support: g.o.Support,
 			Lead:    "You are signed out, so nothing was sent and nothing was changed. Sign in in a new tab, then come back to the form and send it again.",
 			Actions: []web.Action{{Label: "Sign in", URL: formPage(r, st)}},
 		})
 	default:
-		setChallenge(w.Header(), st, g.o.GatewayURL)
-		web.WriteProblem(w, r, http.StatusUnauthorized, "sign-in required",
-			"There is no valid session. Open "+st.origin+"/ in a browser to sign in, then repeat the request.")
+		setChallenge(w.Header(), st, g.o.GatewayURL, fresh)
+		title, detail := "sign-in required", "There is no valid session. Open "+st.origin+"/ in a browser to sign in, then repeat the request."
+		if fresh {
+			title, detail = "fresh sign-in required", "This needs a sign-in that is not so long ago. Open "+st.origin+x.q.Path+" in a browser, then repeat the request."
+		}
+		web.WriteProblem(w, r, http.StatusUnauthorized, title, detail)
 	}
 }
 
 // setChallenge is the hint that a 401 owes its client (RFC 9110 section 11.6.1).
 // The scheme is unknown to browsers, so none shows a password box.
-func setChallenge(h http.Header, st *site, gateway string) {
-	h.Set("WWW-Authenticate", `SSO realm="`+st.origin+`", login_uri="`+strings.TrimSuffix(gateway, "/")+`/login"`)
+// A fresh one is told as RFC 9470 section 3 tells it for bearer tokens.
+func setChallenge(h http.Header, st *site, gateway string, fresh bool) {
+	c := `SSO realm="` + st.origin + `", login_uri="` + strings.TrimSuffix(gateway, "/") + `/login"`
+	if fresh {
+		c += `, error="insufficient_user_authentication"`
+	}
+	h.Set("WWW-Authenticate", c)
 }
 
 // formPage is where the form probably stands: the page that sent it, if it is
@@ -148,7 +157,7 @@ func (g *Gate) noSignIn(w http.ResponseWriter, r *http.Request, x *exchange, err
 	if g.o.SignIn.TooMany(err) {
 		page.Status, page.Title, reason = http.StatusTooManyRequests, "Many people are signing in right now", "sign_in_flood"
 	}
-	g.note(r, x.rt, Decision{Verdict: Unavailable, Rule: x.rt.ruleMember, Reason: reason}, nil)
+	g.note(r, x.rt, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: reason}, nil)
 	g.answer(w, r, page)
 }
 
@@ -158,12 +167,16 @@ func (g *Gate) noSignIn(w http.ResponseWriter, r *http.Request, x *exchange, err
 func (g *Gate) forbidden(w http.ResponseWriter, r *http.Request, x *exchange, d Decision, p *session.Principal) {
 	page := web.Page{
 		Status: http.StatusForbidden, Title: "You may not open this page", Support: g.o.Support,
-		Facts:   []web.Fact{{Label: "Application", Value: x.rt.site.host}, {Label: "Reason", Value: reasonText(d.Reason)}},
+		Facts:   []web.Fact{{Label: "Application", Value: x.st.host}, {Label: "Reason", Value: reasonText(d.Reason)}},
 		Lead:    "You are signed in, but this account has no access here. If you have another account, use that one; otherwise ask whoever looks after access.",
 		Actions: []web.Action{{Label: "Use another account", URL: canonical.ReservedPrefix + "logout?again=1"}},
 	}
 	if p != nil {
 		page.Account = p.Member.UserName
+	} else if d.Reason == "address" || d.Reason == "nobody" || d.Reason == "no_rule" {
+		// Decided before anybody was asked who they are: another account changes nothing.
+		page.Lead = "The gateway does not let this through, whoever asks. If you think that it should, ask whoever looks after access."
+		page.Actions = nil
 	}
 	g.answer(w, r, page)
 }
@@ -174,6 +187,18 @@ func reasonText(reason string) string {
 		return "the account is in none of the teams that may use this application"
 	case "member_inactive":
 		return "the account is not active"
+	case "role_missing":
+		return "the account does not have the role that this page asks for"
+	case "member_not_named":
+		return "the account is not one of those that may use this page"
+	case "provider":
+		return "the account signed in through another identity provider than this page asks for"
+	case "email_domain":
+		return "the account has no address that its identity provider vouches for in the right domain"
+	case "address":
+		return "this page can only be opened from certain networks"
+	case "nobody", "no_rule":
+		return "this page is closed to everybody"
 	case "origin":
 		return "the connection was opened by a page of another site"
 	default:
@@ -242,6 +267,16 @@ func (g *Gate) malformed(w http.ResponseWriter, r *http.Request, err error) {
 		Status: status, Title: "This request cannot be passed on", Support: g.o.Support,
 		Lead:  "The address or the request has a form that different servers read differently, so the gateway refuses it. If you followed a link, tell whoever made it.",
 		Facts: []web.Fact{{Label: "Reason", Value: string(reason)}},
+	})
+}
+
+// methodNotAllowed is for a method that the route does not take (RFC 9110 section 15.5.6).
+func (g *Gate) methodNotAllowed(w http.ResponseWriter, r *http.Request, rt *Route) {
+	g.note(r, rt, Decision{Verdict: NotHere, Rule: rt.name + ": methods", Reason: "method"}, nil)
+	w.Header().Set("Allow", strings.Join(rt.methods, ", "))
+	g.answer(w, r, web.Page{
+		Status: http.StatusMethodNotAllowed, Title: "This cannot be done here", Support: g.o.Support,
+		Lead: "The application takes no requests of this kind at this address.",
 	})
 }
 

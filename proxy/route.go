@@ -3,7 +3,9 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ssogate/ssogate/proxy/canonical"
@@ -12,47 +14,41 @@ import (
 // RouteSpec is one route as the operator wrote it. See [Compile].
 type RouteSpec struct {
 	Name         string
-	Origins      []string // app origins: scheme://host[:port], nothing behind
+	Origins      []string // app origins: scheme://host[:port], nothing behind; the host may begin with "*."
 	PathPrefix   string   // "" is "/"; matches at segment boundaries
+	Methods      []string // that may be used at all; none = all that the gate knows
 	Upstream     string   // http:// or https:// with host, no path
-	Public       []string // exact paths, or "/dir/*" for everything below /dir/
-	Teams        []string // slugs, any of which may pass; none = any member
 	PreserveHost bool     // send the app origin's Host instead of the upstream's
+
+	Access []RuleSpec // in order; the first that matches decides
+	// Public and Teams are the short form of Access: what is public, and the teams of
+	// which a member must be in any for the rest; none = any member. Not beside Access.
+	Public []string // exact paths, or "/dir/*" for everything below /dir/
+	Teams  []string // slugs
 }
 
 // Route is one compiled route. Immutable.
 type Route struct {
-	name       string
-	site       *site
-	prefix     string // without the slash at its end; "" matches everything
-	upstream   *url.URL
-	public     map[string]struct{}
-	publicDirs []string // with the slash at their end
-	teams      []string
-	host       string // Host header for the upstream
-
-	ruleMember, ruleTeams, rulePublic string
-}
-
-// site is one app origin.
-type site struct {
-	origin string // scheme://host[:port], lower case, default port left out
-	scheme string
-	host   string // host[:port] as in origin
-	port   string // always set
-	routes map[string]*Route
-	folded map[string]*Route // by folded prefix, to notice near misses
+	name     string
+	prefix   string // without the slash at its end; "" matches everything
+	methods  []string
+	upstream *url.URL
+	rules    rules
+	host     string // Host header for the upstream; "" is the app origin's
 }
 
 // Routes is an immutable table: build with [Compile], swap whole. Looking up
 // costs one map access per path segment, however many routes there are.
-type Routes struct{ sites map[string]*site }
+type Routes struct {
+	sites map[string]*site
+	wild  map[string]*site // by what stands behind "*."
+}
 
 // Compile checks all specs and builds the table; it reports every fault at
 // once. gatewayURL is the origin of ssogate's own pages: no application may
 // share it (design section 1).
 func Compile(specs []RouteSpec, gatewayURL string) (*Routes, error) {
-	t := &Routes{sites: map[string]*site{}}
+	t := &Routes{sites: map[string]*site{}, wild: map[string]*site{}}
 	var faults []error
 	gateway, err := parseOrigin(gatewayURL)
 	if err != nil {
@@ -77,189 +73,102 @@ func Compile(specs []RouteSpec, gatewayURL string) (*Routes, error) {
 }
 
 func (t *Routes) add(s RouteSpec, gateway *site) error {
-	up, err := parseUpstream(s.Upstream)
+	rt, err := compileRoute(s)
 	if err != nil {
 		return err
 	}
-	prefix, err := rulePath(s.PathPrefix)
-	if err != nil {
-		return fmt.Errorf("path prefix: %w", err)
-	}
-	prefix = strings.TrimSuffix(prefix, "/")
 	if len(s.Origins) == 0 {
 		return errors.New("no origins")
 	}
 	for _, raw := range s.Origins {
-		o, err := parseOrigin(raw)
+		o, wild, err := parseWild(raw)
 		if err != nil {
 			return err
 		}
-		if o.origin == gateway.origin {
+		if !wild && o.origin == gateway.origin {
 			return fmt.Errorf("origin %s is the gateway's own", o.origin)
 		}
-		st, err := t.site(o)
+		st, err := t.site(o, wild)
 		if err != nil {
 			return err
 		}
-		rt := &Route{
-			name: s.Name, site: st, prefix: prefix, upstream: up, teams: append([]string(nil), s.Teams...), host: up.Host,
-			ruleMember: s.Name + ": any member", ruleTeams: s.Name + ": teams", rulePublic: s.Name + ": public",
+		fold := foldPath(rt.prefix)
+		if other := st.paths.folded[fold]; other != nil {
+			return fmt.Errorf("path prefix %q of %s is taken by route %s", rt.prefix+"/", raw, other.name)
 		}
-		if s.PreserveHost {
-			rt.host = st.host
-		}
-		if err := rt.setPublic(s.Public); err != nil {
-			return err
-		}
-		if other := st.folded[foldPath(prefix)]; other != nil {
-			return fmt.Errorf("path prefix %q of %s is taken by route %s", prefix+"/", st.origin, other.name)
-		}
-		st.routes[prefix], st.folded[foldPath(prefix)] = rt, rt
+		st.paths.routes[rt.prefix], st.paths.folded[fold] = rt, rt
 	}
 	return nil
 }
 
-// site finds or makes the entry of an origin, under every Host header that a
-// browser sends for it.
-func (t *Routes) site(o *site) (*site, error) {
-	if have := t.sites[o.host]; have != nil {
-		if have.origin != o.origin {
-			// http://app and https://app would share one Host header, and so one policy.
-			return nil, fmt.Errorf("origins %s and %s cannot be told apart by host", have.origin, o.origin)
-		}
-		return have, nil
-	}
-	o.routes, o.folded = map[string]*Route{}, map[string]*Route{}
-	t.sites[o.host] = o
-	if !strings.HasSuffix(o.host, ":"+o.port) { // the default port, written out
-		if have := t.sites[o.host+":"+o.port]; have != nil {
-			return nil, fmt.Errorf("origins %s and %s cannot be told apart by host", have.origin, o.origin)
-		}
-		t.sites[o.host+":"+o.port] = o
-	}
-	return o, nil
-}
-
-func (rt *Route) setPublic(patterns []string) error {
-	rt.public = map[string]struct{}{}
-	for _, p := range patterns {
-		dir, isDir := strings.CutSuffix(p, "/*")
-		path := p
-		if isDir {
-			path = dir + "/"
-		}
-		path, err := rulePath(path)
-		switch {
-		case p == "" || strings.Contains(path, "*"):
-			return fmt.Errorf("public path %q: an exact path or one ending in /*", p)
-		case err != nil:
-			return fmt.Errorf("public path %q: %w", p, err)
-		case !under(path, rt.prefix):
-			return fmt.Errorf("public path %q is outside of the route's prefix", p)
-		}
-		if isDir {
-			rt.publicDirs = append(rt.publicDirs, path)
-		} else {
-			rt.public[path] = struct{}{}
-		}
-	}
-	return nil
-}
-
-// isPublic compares the decoded path exactly: no case folding, no prefix without
-// a slash, never the query (rows P01 to P03).
-func (rt *Route) isPublic(q canonical.Request) bool {
-	if _, ok := rt.public[q.Match]; ok {
-		return true
-	}
-	for _, dir := range rt.publicDirs {
-		if strings.HasPrefix(q.Match, dir) {
-			return true
-		}
-	}
-	return false
-}
-
-// Owns reports whether a Host header names an app origin of the table.
-func (t *Routes) Owns(host string) bool {
-	h, err := canonical.Host(host)
-	return err == nil && t.sites[h] != nil
-}
-
-// find is the route with the longest prefix at a segment boundary. near is true
-// when another spelling of the path (case, full-width letters, trailing dots)
-// would have found another route: a server that folds such spellings would
-// serve the other route's pages under this route's rule.
-func (st *site) find(q canonical.Request) (rt *Route, near bool) {
-	rt = longest(st.routes, q.Match)
-	if len(st.folded) > 1 {
-		near = longest(st.folded, foldPath(q.Match)) != rt
-	}
-	return rt, near
-}
-
-func longest(table map[string]*Route, path string) *Route {
-	for end := len(path); ; end = strings.LastIndexByte(path[:end], '/') {
-		if end < 0 {
-			return nil
-		}
-		if rt, ok := table[path[:end]]; ok {
-			return rt
-		}
-	}
-}
-
-func under(path, prefix string) bool {
-	return path == prefix || strings.HasPrefix(path, prefix) && path[len(prefix)] == '/'
-}
-
-func foldPath(p string) string {
-	segs := strings.Split(p, "/")
-	for i, s := range segs {
-		segs[i] = canonical.Fold(s)
-	}
-	return strings.Join(segs, "/")
-}
-
-// rulePath reads a path written by the operator with the reader that requests
-// go through, and answers its decoded form.
-func rulePath(p string) (string, error) {
-	if p == "" {
-		p = "/"
-	}
-	if p[0] != '/' || strings.ContainsAny(p, "?") {
-		return "", fmt.Errorf("%q is not a path", p)
-	}
-	q, err := canonical.ParseTarget(p)
+// compileRoute is everything about a route that does not depend on its origins.
+func compileRoute(s RouteSpec) (*Route, error) {
+	up, err := parseUpstream(s.Upstream)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if q.Reserved() || q.NearReserved() {
-		return "", fmt.Errorf("%q is reserved for ssogate", p)
+	prefix, err := rulePath(s.PathPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("path prefix: %w", err)
 	}
-	return q.Match, nil
+	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), upstream: up, host: up.Host, methods: withHead(s.Methods)}
+	if s.PreserveHost {
+		rt.host = ""
+	}
+	for _, m := range s.Methods {
+		if !canonical.KnownMethod(m) {
+			return nil, fmt.Errorf("method %q is none of %s", m, canonical.Methods)
+		}
+	}
+	specs, err := s.access()
+	if err != nil {
+		return nil, err
+	}
+	var faults []error
+	for i, spec := range specs {
+		r, err := compileRule(spec, s.Name, rt.prefix, i)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("access[%d]: %w", i, err))
+			continue
+		}
+		rt.rules.list = append(rt.rules.list, r)
+		rt.rules.byPath = rt.rules.byPath || r.exact.some
+	}
+	return rt, errors.Join(faults...)
 }
 
-// parseOrigin reads scheme://host[:port] as browsers compare origins.
-func parseOrigin(raw string) (*site, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return nil, fmt.Errorf("origin %q is not scheme://host[:port]", raw)
+// access is the list of rules, also where the short form was written.
+func (s *RouteSpec) access() ([]RuleSpec, error) {
+	if len(s.Access) > 0 {
+		if len(s.Public) > 0 || len(s.Teams) > 0 {
+			return nil, errors.New("public and teams are the short form of access: write either")
+		}
+		return s.Access, nil
 	}
-	host, err := canonical.Host(u.Host)
-	if err != nil {
-		return nil, fmt.Errorf("origin %q: %w", raw, err)
+	var out []RuleSpec
+	if len(s.Public) > 0 {
+		out = append(out, RuleSpec{Name: "public", Paths: s.Public, Allow: AllowPublic})
 	}
-	standard := map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	if standard == "" {
-		return nil, fmt.Errorf("origin %q is neither http nor https", raw)
+	name := "any member"
+	if len(s.Teams) > 0 {
+		name = "teams"
 	}
-	st := &site{scheme: u.Scheme, port: u.Port()}
-	if st.port == "" || st.port == standard {
-		host, st.port = strings.TrimSuffix(host, ":"+standard), standard
+	return append(out, RuleSpec{Name: name, Allow: AllowMembers, Teams: s.Teams}), nil
+}
+
+// withHead: HEAD asks for GET's answer without its body (RFC 9110 section 9.3.2), so
+// who lists the one means the other.
+func withHead(methods []string) []string {
+	out := slices.Clone(methods)
+	if slices.Contains(out, http.MethodGet) && !slices.Contains(out, http.MethodHead) {
+		out = append(out, http.MethodHead)
 	}
-	st.host, st.origin = host, u.Scheme+"://"+host
-	return st, nil
+	return out
+}
+
+// allows reports whether the route takes a method at all.
+func (rt *Route) allows(method string) bool {
+	return len(rt.methods) == 0 || slices.Contains(rt.methods, method)
 }
 
 func parseUpstream(raw string) (*url.URL, error) {

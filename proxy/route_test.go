@@ -31,7 +31,7 @@ func found(t *testing.T, r *Routes, host, target string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := r.sites[host]
+	st := r.at(host)
 	if st == nil {
 		return "no site"
 	}
@@ -122,6 +122,11 @@ func TestCompileReportsEveryFault(t *testing.T) {
 	}
 }
 
+func isPublic(rt *Route, q canonical.Request) bool {
+	d, _ := rt.before(q, facts{})
+	return d.Verdict == Public
+}
+
 func TestPublicMatchesExactly(t *testing.T) {
 	r := compile(t, RouteSpec{Name: "app", PathPrefix: "/app", Public: []string{"/app/p/*", "/app/x", "/app", "/app/s%20p"}})
 	for target, want := range map[string]bool{
@@ -132,13 +137,13 @@ func TestPublicMatchesExactly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.sites["a.example"].routes["/app"].isPublic(q); got != want {
+		if got := isPublic(r.sites["a.example"].paths.routes["/app"], q); got != want {
 			t.Errorf("%s public: %t, want %t", target, got, want)
 		}
 	}
 	all := compile(t, RouteSpec{Name: "open", Public: []string{"/*"}})
 	q, _ := canonical.ParseTarget("/anything")
-	if !all.sites["a.example"].routes[""].isPublic(q) {
+	if !isPublic(all.sites["a.example"].paths.routes[""], q) {
 		t.Error("/* is everything")
 	}
 }

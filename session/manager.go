@@ -229,7 +229,7 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 	snap.Member.Document = nil
 	return &Principal{
 		Session: h, Member: snap.Member, Teams: snap.Teams, Provider: rec.Provider, Index: rec.SessionIndex,
-		Issued: rec.Issued, Expires: rec.Expires, Seq: rec.Seq,
+		Issued: rec.Issued, AuthTime: rec.AuthTime, Expires: rec.Expires, Seq: rec.Seq,
 		// The snapshot shows every row up to its own number, which is never below
 		// what was applied before the read began. Without it nobody could be admitted
 		// while a row is being applied, not even to be re-checked for that row.
@@ -277,6 +277,7 @@ type Start struct {
 	Provider     string
 	SessionIndex string
 	NotAfter     time.Time // SessionNotOnOrAfter; zero = no cap
+	AuthTime     time.Time // AuthnInstant or auth_time; zero = the provider does not say
 	Address      string
 	UserAgent    string
 }
@@ -299,7 +300,7 @@ func (m *Manager) Start(ctx context.Context, s Start) (id string, rec Record, er
 	}
 	rec = Record{
 		Version: RecordVersion, Hash: secret.Sum(id), Member: s.Member.ID, Epoch: s.Member.Epoch, Seq: s.Member.AsOf,
-		Provider: s.Provider, SessionIndex: s.SessionIndex, Issued: now, LastSeen: now, Expires: end,
+		Provider: s.Provider, SessionIndex: s.SessionIndex, Issued: now, LastSeen: now, AuthTime: s.AuthTime, Expires: end,
 		Address: s.Address, UserAgent: s.UserAgent[:min(len(s.UserAgent), maxUserAgent)],
 	}
 	if err := m.store.Create(ctx, rec); err != nil {

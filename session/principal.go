@@ -17,6 +17,7 @@ type Principal struct {
 	Provider string
 	Index    string // the provider's own session, or ""
 	Issued   time.Time
+	AuthTime time.Time // credentials were last shown to the provider; zero = it does not say
 	Expires  time.Time // absolute end
 	Seq      int64     // the revocation log's number at sign-in: what ends everybody from a later row on ends this
 	asOf     int64     // applied number before the reads (C3)

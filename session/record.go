@@ -25,7 +25,8 @@ type Record struct {
 	SessionIndex string      `json:"si,omitempty"` // the IdP's own session, for single logout
 	Issued       time.Time   `json:"iat"`
 	LastSeen     time.Time   `json:"seen"`
-	Expires      time.Time   `json:"exp"` // absolute end; never moved
+	Expires      time.Time   `json:"exp"`         // absolute end; never moved
+	AuthTime     time.Time   `json:"at,omitzero"` // credentials were last shown, as the provider says; zero = it does not say
 	Address      string      `json:"ip,omitempty"`
 	UserAgent    string      `json:"ua,omitempty"`
 }

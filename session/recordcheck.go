@@ -50,6 +50,9 @@ func (r Record) Stored() Record {
 	r.Issued = storedTime(r.Issued)
 	r.LastSeen = storedTime(r.LastSeen)
 	r.Expires = storedTime(r.Expires)
+	if !r.AuthTime.IsZero() {
+		r.AuthTime = storedTime(r.AuthTime)
+	}
 	if !isText(r.UserAgent) {
 		r.UserAgent = strings.ToValidUTF8(strings.ReplaceAll(r.UserAgent, "\x00", "?"), "?")
 	}

@@ -146,7 +146,7 @@ func (f *Flow) newSession(r *http.Request, o outcome, m member.Member) (string, 
 	}
 	id, rec, err := f.Sessions.Start(ctx, session.Start{
 		Member: m, Provider: provider, SessionIndex: o.Assertion.SessionIndex,
-		NotAfter: o.Assertion.SessionEnd, Address: ev.Address, UserAgent: r.UserAgent(),
+		NotAfter: o.Assertion.SessionEnd, AuthTime: o.Assertion.AuthTime, Address: ev.Address, UserAgent: r.UserAgent(),
 	})
 	if err != nil {
 		return "", err

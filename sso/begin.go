@@ -14,11 +14,18 @@ import (
 // maxID bounds ids and codes in queries; ours have 43 characters.
 const maxID = 64
 
+// Begin is what a sign-in that an app origin asks for is about.
+type Begin = struct {
+	Origin     string // scheme://host[:port]
+	ReturnPath string // path?query there
+	Fresh      bool   // credentials must be asked for, also of somebody who is signed in
+}
+
 // BeginURL stores a pending Login for a page load on an app origin without a
-// session and answers where on the gateway to send the browser. It gives the
-// browser this origin's binding cookie if it has none.
-func (f *Flow) BeginURL(w http.ResponseWriter, r *http.Request, origin, returnPath string) (string, error) {
-	return f.begin(w, r, Login{AppHost: origin, ReturnPath: returnPath})
+// session, or without a fresh enough one, and answers where on the gateway to send
+// the browser. It gives the browser this origin's binding cookie if it has none.
+func (f *Flow) BeginURL(w http.ResponseWriter, r *http.Request, b Begin) (string, error) {
+	return f.begin(w, r, Login{AppHost: b.Origin, ReturnPath: b.ReturnPath, ForceAuthn: b.Fresh, Fresh: b.Fresh})
 }
 
 // begin completes and stores a Login that belongs to an app origin.
@@ -142,6 +149,13 @@ func (f *Flow) addFragment(l *Login, r *http.Request) {
 // choose goes to the chosen provider, or shows the choice.
 func (f *Flow) choose(w http.ResponseWriter, r *http.Request, l Login) {
 	wanted := param(r, "provider", 64)
+	if wanted == "" && l.Fresh {
+		// The same person again: the provider of the session that is too old is asked,
+		// instead of asking the person for one.
+		if p, err := f.Sessions.AdmitGateway(r.Context(), r); err == nil && f.Providers(p.Provider) != nil {
+			wanted = p.Provider
+		}
+	}
 	if p := f.Providers(wanted); wanted != "" && p != nil {
 		f.leave(w, r, l, p)
 		return

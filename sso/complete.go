@@ -120,7 +120,7 @@ func (f *Flow) unbound(w http.ResponseWriter, r *http.Request, l Login, self str
 		limit = maxBouncesCrossed
 	}
 	// Not the Invitation: this may be another browser than the one that opened it.
-	n := Login{AppHost: l.AppHost, ReturnPath: l.ReturnPath, AppBinding: l.AppBinding, Bounces: l.Bounces, AppBounces: l.AppBounces, ForceAuthn: l.ForceAuthn}
+	n := Login{AppHost: l.AppHost, ReturnPath: l.ReturnPath, AppBinding: l.AppBinding, Bounces: l.Bounces, AppBounces: l.AppBounces, ForceAuthn: l.ForceAuthn, Fresh: l.Fresh}
 	// Each door counts for itself: both cookies may have run out while the person
 	// was at the IdP, and each costs one round of its own.
 	count := &n.Bounces

@@ -28,19 +28,22 @@ const (
 
 // Login is one pending sign-in, stored under the hash of its id, single use.
 type Login struct {
-	ID         string    `json:"-"` // 256 bits; RelayState or state; never stored
-	Kind       Kind      `json:"kind"`
-	AppHost    string    `json:"app_host,omitempty"`    // scheme://host[:port] to return to, "" = gateway
-	ReturnPath string    `json:"return_path"`           // path?query#fragment, checked by SafeReturn
-	AppBinding string    `json:"app_binding,omitempty"` // hash of the app host's binding cookie
-	Binding    string    `json:"binding,omitempty"`     // hash of the gateway's binding cookie
-	Provider   string    `json:"provider,omitempty"`    // set when the browser is sent to it
-	Start      Start     `json:"start"`
-	Invitation string    `json:"invitation,omitempty"`  // hash of the invitation token this browser opened
-	Bounces    int       `json:"bounces,omitempty"`     // how often it was begun again because the gateway's binding was missing; bounded (D02)
-	AppBounces int       `json:"app_bounces,omitempty"` // the same for the app host's
-	ForceAuthn bool      `json:"force_authn,omitempty"` // "use another account"
-	Expires    time.Time `json:"expires"`
+	ID         string `json:"-"` // 256 bits; RelayState or state; never stored
+	Kind       Kind   `json:"kind"`
+	AppHost    string `json:"app_host,omitempty"`    // scheme://host[:port] to return to, "" = gateway
+	ReturnPath string `json:"return_path"`           // path?query#fragment, checked by SafeReturn
+	AppBinding string `json:"app_binding,omitempty"` // hash of the app host's binding cookie
+	Binding    string `json:"binding,omitempty"`     // hash of the gateway's binding cookie
+	Provider   string `json:"provider,omitempty"`    // set when the browser is sent to it
+	Start      Start  `json:"start"`
+	Invitation string `json:"invitation,omitempty"`  // hash of the invitation token this browser opened
+	Bounces    int    `json:"bounces,omitempty"`     // how often it was begun again because the gateway's binding was missing; bounded (D02)
+	AppBounces int    `json:"app_bounces,omitempty"` // the same for the app host's
+	ForceAuthn bool   `json:"force_authn,omitempty"` // "use another account"
+	// Fresh: a page asks for credentials that were shown a moment ago, so the answer
+	// must prove that they were. ForceAuthn alone is also a wish for another account.
+	Fresh   bool      `json:"fresh,omitempty"`
+	Expires time.Time `json:"expires"`
 }
 
 // Start is what a provider must remember between sending the browser away and
@@ -105,6 +108,7 @@ type Assertion struct {
 	GroupsMissing string
 	SessionIndex  string
 	SessionEnd    time.Time // SessionNotOnOrAfter; zero = no cap
+	AuthTime      time.Time // AuthnInstant or auth_time; zero = the provider does not say
 	ReplayKey     string    // assertion id (with issuer); remembered before any session is made
 	ReplayUntil   time.Time
 	// SignOut is what the end of the session will need; Session, Member, Provider and

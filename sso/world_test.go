@@ -138,7 +138,7 @@ func (w *world) appHandler() http.Handler {
 		case session.Reason(err) == "store_unavailable":
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		default:
-			u, err := w.flow.BeginURL(rw, r, "https://"+r.Host, r.URL.RequestURI())
+			u, err := w.flow.BeginURL(rw, r, sso.Begin{Origin: "https://" + r.Host, ReturnPath: r.URL.RequestURI()})
 			if w.flow.TooMany(err) {
 				rw.WriteHeader(http.StatusTooManyRequests)
 				return

@@ -68,12 +68,19 @@ func refuse(status int, why Reason) error { return &Refusal{Status: status, Reas
 // servers (row P08).
 const Methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
+// KnownMethod reports whether a method is one of [Methods].
+func KnownMethod(m string) bool {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
 // Parse reads r. The error is always a *[Refusal]. It reads r.RequestURI, the
 // only place where net/http keeps the bytes that came over the wire.
 func Parse(r *http.Request) (Request, error) {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-	default:
+	if !KnownMethod(r.Method) {
 		return Request{}, refuse(http.StatusMethodNotAllowed, BadMethod)
 	}
 	host, err := Host(r.Host)

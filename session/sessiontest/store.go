@@ -66,7 +66,7 @@ func Store(t *testing.T, open func(t *testing.T, now clock.Func) session.Store) 
 func Record(id string, m member.ID, now time.Time) session.Record {
 	return session.Record{
 		Version: session.RecordVersion, Hash: secret.Sum(id), Member: m, Epoch: 1, Provider: "okta",
-		SessionIndex: "_idp-session-1", Issued: now, LastSeen: now, Expires: now.Add(24 * time.Hour),
+		SessionIndex: "_idp-session-1", Issued: now, LastSeen: now, AuthTime: now.Add(-time.Minute), Expires: now.Add(24 * time.Hour),
 		Address: "192.0.2.7", UserAgent: "Mozilla/5.0 (\"quoted\"; ünï)",
 	}.Stored()
 }

@@ -139,6 +139,10 @@ type gitHubAnswer struct {
 // Verify implements sso.Response. Everything the browser brought is compared
 // with the Login before the code is spent.
 func (a *gitHubAnswer) Verify(ctx context.Context, l sso.Login) (sso.Assertion, error) {
+	if l.Fresh {
+		// Nothing that GitHub says shows when credentials were given.
+		return sso.Assertion{}, refuse("auth_time", errors.New("github cannot be asked for credentials again"))
+	}
 	return a.verify(ctx, l, func(string) {})
 }
 

@@ -153,7 +153,9 @@ func checkNonce(c claims, want string) error {
 // auth_time must say that it happened since the Login was made. A provider that
 // ignored prompt=login would otherwise hand the old account back in silence.
 func (p *Provider) checkFreshness(c claims, l sso.Login) error {
-	if !l.ForceAuthn || p.google() { // see googleParams
+	// Google states no auth_time (see googleParams): there another account is a wish, but
+	// fresh credentials cannot be had.
+	if !l.Fresh && (!l.ForceAuthn || p.google()) {
 		return nil
 	}
 	at, err := c.when("auth_time")
@@ -161,6 +163,16 @@ func (p *Provider) checkFreshness(c claims, l sso.Login) error {
 		return refuse("auth_time", errors.New("the provider did not ask the person to sign in again"))
 	}
 	return nil
+}
+
+// authTime is when credentials were last given, or zero where the provider does not
+// say so in the ID token, or says something that cannot be.
+func (p *Provider) authTime(c claims) time.Time {
+	at, err := c.when("auth_time")
+	if err != nil || at.After(p.now().Add(Skew)) {
+		return time.Time{}
+	}
+	return at
 }
 
 // checkSubject is Core section 2: at most 255 characters, locally unique and

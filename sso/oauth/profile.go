@@ -86,6 +86,7 @@ func (p *Provider) assertion(signed, c claims, l sso.Login) (sso.Assertion, erro
 		Profile:      profile,
 		Groups:       groups,
 		SessionIndex: sid,
+		AuthTime:     p.authTime(signed),
 		SignOut:      sso.SignOut{Person: sub, Index: sid},
 		// The nonce is what makes an ID token ours: one token per Login is ever
 		// accepted, however often it is presented and under whatever code.

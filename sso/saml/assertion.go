@@ -47,6 +47,7 @@ type statement struct {
 	until                  time.Time // last moment at which it could be presented
 	index                  string
 	sessionEnd             time.Time
+	authn                  time.Time // the earliest AuthnInstant
 	attributes             attributes
 }
 

@@ -179,6 +179,7 @@ func (p *Provider) result(s statement) (sso.Assertion, error) {
 		SessionIndex:  s.index,
 		SignOut:       s.signOut(),
 		SessionEnd:    s.sessionEnd,
+		AuthTime:      s.authn,
 		// The issuer is part of the key: ids are unique per IdP only.
 		ReplayKey:   "saml\x00" + s.issuer + "\x00" + s.id,
 		ReplayUntil: until,

@@ -19,6 +19,9 @@ func (c checker) authn(el *etree.Element, s *statement) error {
 	if at.Before(c.since.Add(-Skew)) {
 		return refuse("authn_instant", "credentials were last asked for at %s, before this sign-in began", at.UTC().Format(time.RFC3339))
 	}
+	if s.authn.IsZero() || at.Before(s.authn) {
+		s.authn = at
+	}
 	if err := c.context(el); err != nil {
 		return err
 	}

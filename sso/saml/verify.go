@@ -68,7 +68,7 @@ func (r *response) Verify(_ context.Context, l sso.Login) (_ sso.Assertion, err 
 
 // wishes are what was asked for at the sign-in and must be in the answer.
 func (p *Provider) wishes(c *checker, l sso.Login) {
-	if p.settings.SAML.ForceAuthn {
+	if p.settings.SAML.ForceAuthn || l.Fresh {
 		c.since = l.Expires.Add(-sso.LoginLifetime)
 	}
 	c.contexts = p.settings.SAML.AuthnContext

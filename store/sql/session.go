@@ -38,7 +38,7 @@ func (d *DB) Sessions(now clock.Func, metrics *SessionMetrics) *Sessions {
 	return &Sessions{db: d, now: now, metrics: metrics}
 }
 
-const sessionColumns = `hash, version, member, epoch, seq, provider, session_index, issued, last_seen, expires, address, user_agent`
+const sessionColumns = `hash, version, member, epoch, seq, provider, session_index, issued, last_seen, expires, address, user_agent, auth_time`
 
 // Create implements session.Store.
 func (s *Sessions) Create(ctx context.Context, r session.Record) error {
@@ -52,9 +52,9 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 	return s.update(ctx, "create", func(tx *sql.Tx) error {
 		// The primary key refuses a second record under one id (K01).
 		_, err := tx.ExecContext(ctx, `INSERT INTO sessions (`+sessionColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			r.Hash.String(), r.Version, string(r.Member), r.Epoch, r.Seq, r.Provider, r.SessionIndex,
-			ms(r.Issued), ms(r.LastSeen), ms(r.Expires), r.Address, r.UserAgent)
+			ms(r.Issued), ms(r.LastSeen), ms(r.Expires), r.Address, r.UserAgent, ms(r.AuthTime))
 		if err != nil {
 			return fmt.Errorf("sql: create session: %w", err)
 		}
@@ -89,9 +89,9 @@ func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, erro
 func (s *Sessions) scan(row interface{ Scan(...any) error }) (session.Record, error) {
 	var r session.Record
 	var hash, id string
-	var issued, seen, expires int64
+	var issued, seen, expires, auth int64
 	err := row.Scan(&hash, &r.Version, &id, &r.Epoch, &r.Seq, &r.Provider, &r.SessionIndex,
-		&issued, &seen, &expires, &r.Address, &r.UserAgent)
+		&issued, &seen, &expires, &r.Address, &r.UserAgent, &auth)
 	if errors.Is(err, sql.ErrNoRows) {
 		return session.Record{}, session.ErrNotFound
 	}
@@ -101,7 +101,7 @@ func (s *Sessions) scan(row interface{ Scan(...any) error }) (session.Record, er
 	if r.Hash, err = secret.ParseHash(hash); err != nil {
 		return session.Record{}, session.ErrMismatch
 	}
-	r.Member, r.Issued, r.LastSeen, r.Expires = member.ID(id), at(issued), at(seen), at(expires)
+	r.Member, r.Issued, r.LastSeen, r.Expires, r.AuthTime = member.ID(id), at(issued), at(seen), at(expires), at(auth)
 	if r.Check() != nil {
 		return session.Record{}, session.ErrMismatch
 	}

@@ -185,14 +185,7 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 }
 
 func (s *Server) compileRoutes(context.Context) (err error) {
-	var specs []proxy.RouteSpec
-	for _, r := range s.cfg.Routes {
-		specs = append(specs, proxy.RouteSpec{
-			Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Upstream: r.Upstream,
-			Public: r.Public, Teams: r.Teams, PreserveHost: r.PreserveHost,
-		})
-	}
-	s.routes, err = proxy.Compile(specs, s.cfg.URL)
+	s.routes, err = routesFrom(s.cfg)
 	return err
 }
 
@@ -233,14 +226,10 @@ func (s *Server) makeManager(context.Context) (err error) {
 }
 
 func (s *Server) makeFlow(context.Context) (err error) {
-	home := ""
-	if len(s.cfg.Routes) > 0 && len(s.cfg.Routes[0].Origins) > 0 {
-		home = strings.TrimSuffix(s.cfg.Routes[0].Origins[0], "/")
-	}
 	signOuts := s.db.SignOuts()
 	s.sweepers = append(s.sweepers, func(ctx context.Context) error { return signOuts.Sweep(ctx, s.now()) })
 	s.flow, err = sso.New(sso.Options{
-		URL: s.cfg.URL, Home: home, Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
+		URL: s.cfg.URL, Home: home(s.cfg), Origins: s.isOrigin, Live: s.settings, Providers: s.provider,
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
 		Directory: s.directory, Audit: s.db, Grants: s.grants, SignOuts: signOuts, Sealer: s.sealer,
 		TestProviders: s.testProvider, Results: s.versions,
@@ -249,17 +238,8 @@ func (s *Server) makeFlow(context.Context) (err error) {
 	return err
 }
 
-// isOrigin reports whether an origin is one of our app origins.
-func (s *Server) isOrigin(origin string) bool {
-	for _, r := range s.cfg.Routes {
-		for _, o := range r.Origins {
-			if strings.EqualFold(strings.TrimSuffix(o, "/"), origin) {
-				return true
-			}
-		}
-	}
-	return false
-}
+// isOrigin reports whether an origin is one of our app origins, by the routes of now.
+func (s *Server) isOrigin(origin string) bool { return s.gate.OwnsOrigin(origin) }
 
 // provider is an active provider by id, or nil.
 func (s *Server) provider(id string) sso.Provider {
@@ -272,7 +252,7 @@ func (s *Server) provider(id string) sso.Provider {
 func (s *Server) makeGate(context.Context) (err error) {
 	s.gate, err = proxy.New(proxy.Options{
 		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
-		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
+		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support, OwnsDomain: s.ownsDomain,
 		Upstream: upstream.Options{Dial: s.cfg.Limits.UpstreamDial, Header: s.cfg.Limits.UpstreamHeader},
 		Now:      s.now, Log: s.log, Metrics: s.registry,
 	})

@@ -1,0 +1,73 @@
+package run
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/ssogate/ssogate/config"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/proxy"
+)
+
+// routesFrom compiles what an operator wrote about routes. Errors name each fault.
+func routesFrom(c *config.Config) (*proxy.Routes, error) {
+	specs := make([]proxy.RouteSpec, 0, len(c.Routes))
+	for i := range c.Routes {
+		specs = append(specs, routeFrom(&c.Routes[i]))
+	}
+	return proxy.Compile(specs, c.URL)
+}
+
+func routeFrom(r *config.Route) proxy.RouteSpec {
+	s := proxy.RouteSpec{
+		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, Upstream: r.Upstream,
+		Public: r.Public, Teams: r.Teams, PreserveHost: r.PreserveHost,
+	}
+	for j := range r.Access {
+		s.Access = append(s.Access, ruleFrom(&r.Access[j]))
+	}
+	return s
+}
+
+func ruleFrom(u *config.Rule) proxy.RuleSpec {
+	s := proxy.RuleSpec{
+		Name: u.Name, Paths: u.Paths, Methods: u.Methods, Teams: u.Teams, Members: u.Members,
+		EmailDomains: u.EmailDomains, Providers: u.Providers, MaxAge: u.MaxAge,
+	}
+	switch u.Allow { // anything else is nobody
+	case config.AllowPublic:
+		s.Allow = proxy.AllowPublic
+	case config.AllowMembers:
+		s.Allow = proxy.AllowMembers
+	}
+	for _, r := range u.Roles {
+		s.Roles = append(s.Roles, member.Role(r))
+	}
+	for _, a := range u.Addresses {
+		// The config is validated. The zero prefix of an unreadable one holds no address.
+		p, _ := netip.ParsePrefix(a)
+		s.Addresses = append(s.Addresses, p)
+	}
+	return s
+}
+
+// home is where a sign-in ends that no application asked for: the first origin that
+// is a name.
+func home(c *config.Config) string {
+	for i := range c.Routes {
+		for _, o := range c.Routes[i].Origins {
+			if !strings.Contains(o, "*") {
+				return strings.TrimSuffix(o, "/")
+			}
+		}
+	}
+	return ""
+}
+
+// ownsDomain reports whether a provider, as it is now, is configured to own an
+// e-mail domain.
+func (s *Server) ownsDomain(provider, domain string) bool {
+	p, ok := s.settings.Load().Provider(provider)
+	return ok && slices.ContainsFunc(p.Domains, func(d string) bool { return strings.EqualFold(d, domain) })
+}
