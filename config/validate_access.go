@@ -33,13 +33,6 @@ func wildcardHost(origin string) bool {
 	return problem == "" && err != nil && strings.Contains(o.Host, ".")
 }
 
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // methods reports methods that the gate does not pass. Names are case-sensitive
 // (RFC 9110 section 9.1).
 func methods(fs *faults, at string, list []string) {

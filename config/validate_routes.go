@@ -13,8 +13,6 @@ func (c *Config) validateRoutes(fs *faults) {
 	if len(c.Routes) == 0 {
 		fs.add("routes", "is empty: there is nothing to protect", "add a route with a name, an origin and an upstream")
 	}
-	gateway, problem, _ := ParseOrigin(c.URL)
-	haveGateway := problem == ""
 	names := map[string]bool{}
 	taken := map[string]string{} // origin and prefix -> key of the route
 	for i := range c.Routes {
@@ -31,32 +29,7 @@ func (c *Config) validateRoutes(fs *faults) {
 		if len(r.Origins) == 0 {
 			fs.add(join(at, "origins"), "is empty", "list the origin that people open, e.g. https://app.example.com")
 		}
-		for j, text := range r.Origins {
-			key := index(join(at, "origins"), j)
-			plain, wild := withoutWildcard(text)
-			if wild && !wildcardHost(plain) {
-				fs.add(key, "a wildcard stands for one label before at least two others", "write it like https://*.apps.example.com")
-				continue
-			}
-			o, ok := c.origin(fs, key, plain)
-			if !ok {
-				continue
-			}
-			if !wild && haveGateway && o.Host == gateway.Host && o.Port == gateway.Port {
-				// A script of the app would be same-origin with the console (row U04).
-				fs.add(key, "is the gateway's own origin (url)", "give the gateway a host or a port of its own")
-			}
-			if !prefixOK {
-				continue
-			}
-			// Cookies and the Host header know no scheme: compare host and port.
-			id := strings.Repeat(wildcard, btoi(wild)) + (Origin{"http", o.Host, o.Port}).String() + " " + strings.TrimSuffix(r.PathPrefix, "/")
-			if first, dup := taken[id]; dup {
-				fs.add(key, "overlaps "+first+": the same origin and path prefix", "keep one, or give them different path_prefix")
-			} else {
-				taken[id] = at
-			}
-		}
+		c.validateOrigins(fs, at, r, prefixOK, taken)
 		c.validateUpstream(fs, join(at, "upstream"), r.Upstream)
 		r.validatePublic(fs, at)
 		methods(fs, join(at, "methods"), r.Methods)
@@ -68,6 +41,41 @@ func (c *Config) validateRoutes(fs *faults) {
 		}
 		fs.unique(join(at, "teams"), r.Teams)
 		fs.unique(join(at, "public"), r.Public)
+	}
+}
+
+// validateOrigins checks where a route is reached; taken is who has which origin and
+// path prefix already.
+func (c *Config) validateOrigins(fs *faults, at string, r *Route, prefixOK bool, taken map[string]string) {
+	gateway, problem, _ := ParseOrigin(c.URL)
+	for j, text := range r.Origins {
+		key := index(join(at, "origins"), j)
+		plain, wild := withoutWildcard(text)
+		if wild && !wildcardHost(plain) {
+			fs.add(key, "a wildcard stands for one label before at least two others", "write it like https://*.apps.example.com")
+			continue
+		}
+		o, ok := c.origin(fs, key, plain)
+		if !ok {
+			continue
+		}
+		if !wild && problem == "" && o.Host == gateway.Host && o.Port == gateway.Port {
+			// A script of the app would be same-origin with the console (row U04).
+			fs.add(key, "is the gateway's own origin (url)", "give the gateway a host or a port of its own")
+		}
+		if !prefixOK {
+			continue
+		}
+		// Cookies and the Host header know no scheme: compare host and port.
+		id := (Origin{"http", o.Host, o.Port}).String() + " " + strings.TrimSuffix(r.PathPrefix, "/")
+		if wild {
+			id = wildcard + id
+		}
+		if first, dup := taken[id]; dup {
+			fs.add(key, "overlaps "+first+": the same origin and path prefix", "keep one, or give them different path_prefix")
+		} else {
+			taken[id] = at
+		}
 	}
 }
 

@@ -325,3 +325,33 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
+
+// A provider that says nothing about when credentials were given cannot prove that it
+// was a moment ago.
+func TestAFreshSignInNeedsAuthTime(t *testing.T) {
+	for name, r := range map[string]*rig{"generic": newRig(t), "google": newRig(t, googlePreset())} {
+		fresh := func() sso.Login { l := r.login(); l.ForceAuthn, l.Fresh = true, true; return r.begin(l) }
+		if name == "generic" {
+			l := fresh()
+			a, err := r.receive(l, r.callback(l))
+			if err != nil || a.AuthTime.IsZero() {
+				t.Fatalf("benign: %s, %v", a.AuthTime, err)
+			}
+		}
+		r.op.SetHooks(claimsHook(set("auth_time", nil)))
+		l := fresh()
+		a, err := r.receive(l, r.callback(l))
+		mustRefuse(t, a, err, "auth_time", name)
+	}
+}
+
+func TestGitHubCannotProveAFreshSignIn(t *testing.T) {
+	r := newHub(t, nil)
+	l, a := r.answer()
+	l.Fresh = true
+	got, err := a.Verify(t.Context(), l)
+	mustRefuse(t, got, err, "auth_time", "github says nothing about when")
+	if _, err := r.signIn(); err != nil {
+		t.Errorf("benign: %v", err)
+	}
+}

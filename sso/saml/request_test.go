@@ -216,3 +216,22 @@ func TestSeveralSPKeys(t *testing.T) {
 	l := f.login()
 	f.refuse(l, f.respond(l, func(d *ssotest.SAMLDraft) { d.Encrypt = &ssotest.SAMLEncryption{Key: f.k.other} }), "encrypted to nobody's key", "decrypt")
 }
+
+// A page that wants fresh credentials is not content with a new session: the IdP's
+// word for when they were shown decides, whatever the provider's settings.
+func TestAFreshSignInIsProvenByTheAnswer(t *testing.T) {
+	f := newFixture(t)
+	at := func(d time.Duration) func(*ssotest.SAMLDraft) {
+		return func(draft *ssotest.SAMLDraft) { draft.Assertion.AuthnStatements[0].AuthnInstant = f.now.Add(d) }
+	}
+	l := f.login()
+	if a := f.accept(l, f.respond(l, at(-3*time.Hour))); !a.AuthTime.Equal(f.now.Add(-3 * time.Hour).Truncate(time.Second)) {
+		t.Errorf("an ordinary sign-in says when: %s", a.AuthTime)
+	}
+	l = f.login()
+	l.Fresh = true
+	f.accept(l, f.respond(l, at(-30*time.Second)))
+	l = f.login()
+	l.Fresh = true
+	f.refuse(l, f.respond(l, at(-3*time.Hour)), "nobody was asked for credentials", "authn_instant")
+}
