@@ -7,9 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -31,18 +29,24 @@ func (x *exchange) forward(r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body.ReadCloser = r.Body
 		r.Body = &x.body // r is ours: enter copied it
+		if r.ProtoMajor == 1 {
+			// An application may answer before it has read everything (a refused upload):
+			// net/http would first read the rest, which may never come.
+			_ = http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+		}
 	}
-	x.g.rp.ServeHTTP(x, r)
-	if x.app != nil {
-		tunneled = x.tunnel(r)
+	if err := x.send(r); err != nil {
+		x.g.upstreamFailed(x, r, err)
 		return
 	}
-	x.stripTrailers()
+	if x.app != nil {
+		tunneled = x.tunnel(r)
+	}
 }
 
-// tunnel completes an upgrade once ReverseProxy, which would hold its own buffers
-// and this goroutine for as long as it lasts, has returned. When it answers true,
-// pumps own the exchange and nothing of it may be touched any more.
+// tunnel completes an upgrade. When it answers true, pumps own the exchange, nothing
+// of it may be touched any more, and the handler returns: an idle WebSocket keeps no
+// goroutine of net/http.
 func (x *exchange) tunnel(r *http.Request) bool {
 	t, err := x.flight.hijack(r.Context(), x.app)
 	if err != nil {
@@ -50,8 +54,7 @@ func (x *exchange) tunnel(r *http.Request) bool {
 		x.g.upstreamFailed(x, r, err)
 		return false
 	}
-	// The application's fields beside what was set before it was asked, as
-	// ReverseProxy does it.
+	// The application's fields beside what was set before it was asked.
 	h := x.Header()
 	for name, v := range x.res.Header {
 		h[name] = append(h[name], v...)
@@ -66,32 +69,6 @@ func (x *exchange) tunnel(r *http.Request) bool {
 	x.ResponseWriter, x.res, x.app, x.body.ReadCloser = nil, nil, nil, nil
 	t.start(head.Bytes())
 	return true
-}
-
-// rewrite makes the request for the application. ReverseProxy has removed the
-// hop-by-hop fields by now, also those that Connection named: what is set here
-// cannot be taken away by the client (row H02).
-func rewrite(pr *httputil.ProxyRequest) {
-	x := exchangeOf(pr.In.Context())
-	out := pr.Out
-	// Opaque goes into the request line as it is: re-encoding a parsed path, or
-	// cleaning the query as ReverseProxy does, would forward something else than
-	// what was decided about (G3).
-	out.URL = &url.URL{
-		Scheme: x.rt.upstream.Scheme, Host: x.rt.upstream.Host,
-		Opaque: x.q.Path, RawQuery: x.q.Query, ForceQuery: x.q.Asked,
-	}
-	if out.Host = x.rt.host; out.Host == "" {
-		out.Host = x.st.host
-	}
-	// Request trailers would arrive after we looked at the headers; nobody we
-	// know needs them in this direction.
-	out.Trailer = nil
-	stripManaged(out.Header)
-	stripCookies(out.Header, x.g.o.Sessions.IsOurCookie)
-	vals := make([]string, 0, 9)
-	vals = setClientFacts(out.Header, x.st, clientAddr(pr.In), vals)
-	setIdentity(out.Header, x.p, vals)
 }
 
 // clientAddr is what internal/web decided, or the socket's address outside of it.
@@ -109,18 +86,15 @@ func clientAddr(r *http.Request) netip.Addr {
 var (
 	errUnasked  = errors.New("proxy: application switched protocols unasked")
 	errNotStill = errors.New("proxy: principal went stale before a stream began")
-	errTunnel   = errors.New("proxy: not an error: the upgrade is completed outside of ReverseProxy")
 )
 
-// modifyResponse looks at the application's answer before it is passed on.
-func modifyResponse(res *http.Response) error {
-	x := exchangeOf(res.Request.Context())
+// received looks at the application's answer before anything of it is passed on.
+func (x *exchange) received(res *http.Response) error {
 	stripSetCookies(res.Header, x.g.o.Sessions.IsOurCookie)
 	if x.p != nil {
 		keepPrivate(res.Header)
 	}
-	switch {
-	case res.StatusCode == http.StatusSwitchingProtocols:
+	if res.StatusCode == http.StatusSwitchingProtocols {
 		app, ok := res.Body.(io.ReadWriteCloser)
 		if !ok || !x.webSocket || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
 			return errUnasked // a tunnel only where one was asked for and decided about
@@ -129,12 +103,12 @@ func modifyResponse(res *http.Response) error {
 			return err
 		}
 		x.res, x.app = res, app
-		res.Body = http.NoBody // ReverseProxy closes it
-		return errTunnel
-	case isEventStream(res.Header):
+		return nil
+	}
+	removeHopByHop(res.Header)
+	if isEventStream(res.Header) {
 		return x.becomeStream()
 	}
-	x.res = res
 	return nil
 }
 
@@ -157,11 +131,7 @@ func isEventStream(h http.Header) bool {
 }
 
 // upstreamFailed answers for an application that could not.
-func (g *Gate) upstreamFailed(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, errTunnel) {
-		return
-	}
-	x := exchangeOf(r.Context())
+func (g *Gate) upstreamFailed(x *exchange, r *http.Request, err error) {
 	if why := x.flight.cutCause(); why != nil {
 		web.Annotate(r.Context(), "cut", why.reason)
 		panic(http.ErrAbortHandler) // cut off: nothing is said any more
@@ -179,56 +149,24 @@ func (g *Gate) upstreamFailed(w http.ResponseWriter, r *http.Request, err error)
 		panic(http.ErrAbortHandler) // the client has gone
 	}
 	fault := upstream.Classify(err)
-	g.metrics.faults.WithLabelValues(x.rt.name, string(fault)).Inc()
-	web.Annotate(r.Context(), "fault", string(fault))
-	if g.denials.mayLog(string(fault)) {
-		g.o.Log.LogAttrs(r.Context(), slog.LevelWarn, "application did not answer",
-			slog.String("route", x.rt.name), slog.String("fault", string(fault)),
-			slog.String("error", err.Error()), slog.String("request_id", web.RequestID(r.Context())))
-	}
+	g.faulty(r.Context(), x.rt, "application did not answer", fault, err)
 	g.applicationDown(x.ResponseWriter, r, x, fault)
 }
 
-// WriteHeader filters interim answers: ReverseProxy passes their headers on
-// unseen. A 103 may hint at links and nothing else.
-func (x *exchange) WriteHeader(code int) {
-	if code >= 100 && code < 200 && code != http.StatusSwitchingProtocols {
-		if code != http.StatusEarlyHints {
-			return // 100 is net/http's to send, when it reads the body; 102 is deprecated
-		}
-		h := x.Header()
-		for name := range h {
-			if name != "Link" {
-				delete(h, name)
-			}
-		}
-	}
-	x.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap is for http.ResponseController: flush and deadlines.
-func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
-
-// stripTrailers removes from the response's trailers what no trailer may say
-// (RFC 9110 section 6.5.1): cookies, and how to read or keep the answer. They are
-// known only now, when the body has been read; the headers are out already.
-func (x *exchange) stripTrailers() {
-	if x.res == nil || len(x.res.Trailer) == 0 {
-		return
-	}
-	h := x.Header()
-	for name := range x.res.Trailer {
-		switch http.CanonicalHeaderKey(name) {
-		case "Set-Cookie", "Cache-Control", "Location", "Content-Type", "Strict-Transport-Security", "Clear-Site-Data":
-			delete(h, name)
-			delete(h, http.TrailerPrefix+name)
-		}
+// faulty counts and logs what went wrong behind us, bounded.
+func (g *Gate) faulty(ctx context.Context, rt *Route, what string, fault upstream.Fault, err error) {
+	g.metrics.faults.WithLabelValues(rt.name, string(fault)).Inc()
+	web.Annotate(ctx, "fault", string(fault))
+	if g.denials.mayLog(string(fault)) {
+		g.o.Log.LogAttrs(ctx, slog.LevelWarn, what,
+			slog.String("route", rt.name), slog.String("fault", string(fault)),
+			slog.String("error", err.Error()), slog.String("request_id", web.RequestID(ctx)))
 	}
 }
 
 // clientBody remembers whether reading the client's body failed, to tell a
-// broken client from a broken application. ReverseProxy reads it on another
-// goroutine than the one that asks.
+// broken client from a broken application. Transports read it on another goroutine
+// than the one that asks.
 type clientBody struct {
 	io.ReadCloser
 	mu  sync.Mutex
@@ -251,7 +189,4 @@ func (b *clientBody) broken() bool {
 	return b.err != nil
 }
 
-var (
-	_ http.ResponseWriter = (*exchange)(nil)
-	_ io.ReadCloser       = (*clientBody)(nil)
-)
+var _ io.ReadCloser = (*clientBody)(nil)

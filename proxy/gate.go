@@ -1,15 +1,13 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -48,11 +46,11 @@ type Options struct {
 // passes it, is read once, decided once, and forwarded exactly as decided.
 // Safe for concurrent use.
 type Gate struct {
-	o       Options
-	routes  atomic.Pointer[Routes]
-	rp      *httputil.ReverseProxy
-	denials *denials
-	metrics gateMetrics
+	o         Options
+	routes    atomic.Pointer[Routes]
+	transport http.RoundTripper
+	denials   *denials
+	metrics   gateMetrics
 }
 
 // Limits on the number of header lines and cookies; their bytes are limited by
@@ -81,31 +79,8 @@ func New(o Options) (*Gate, error) {
 	}
 	g.denials = newDenials(o.Audit, o.Now, g.metrics.auditLost.Inc)
 	g.routes.Store(o.Routes)
-	g.rp = &httputil.ReverseProxy{
-		Transport:      upstream.NewTransport(o.Upstream),
-		BufferPool:     &upstream.Buffers{},
-		Rewrite:        rewrite, // never Director: it lets Connection: remove what it sets
-		ModifyResponse: modifyResponse,
-		ErrorHandler:   g.upstreamFailed,
-		// One line when an answer breaks in the middle; what breaks before is ours to log.
-		ErrorLog: log.New(brokenAnswers{o.Log}, "", 0),
-	}
+	g.transport = upstream.NewTransport(o.Upstream)
 	return g, nil
-}
-
-// brokenAnswers logs what httputil says of an answer that broke in the middle.
-// What we cut off ourselves is no fault of the application: the access record of
-// that request says why.
-type brokenAnswers struct{ log *slog.Logger }
-
-// Write implements io.Writer for one line.
-func (b brokenAnswers) Write(line []byte) (int, error) {
-	level := slog.LevelWarn
-	if bytes.Contains(line, []byte(cutPrefix)) {
-		level = slog.LevelDebug
-	}
-	b.log.Log(context.Background(), level, strings.TrimSpace(string(line)))
-	return len(line), nil
 }
 
 // SetRoutes swaps the table. Running streams keep their connection and are asked
@@ -159,8 +134,8 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.methodNotAllowed(w, r, rt)
 		return
 	}
-	x := &exchange{ResponseWriter: w, g: g, q: q, st: st, rt: rt, webSocket: ws}
-	switch x.d, _ = rt.before(q, g.facts(r)); x.d.Verdict {
+	x := &exchange{ResponseWriter: w, g: g, q: q, st: st, rt: rt, webSocket: ws, client: clientAddr(r)}
+	switch x.d, _ = rt.before(q, x.facts()); x.d.Verdict {
 	case Deny:
 		g.refuse(w, r, x, x.d, nil)
 		return
@@ -176,9 +151,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// facts of a request that decisions may ask for.
-func (g *Gate) facts(r *http.Request) facts { return g.factsOf(clientAddr(r)) }
+func (x *exchange) facts() facts { return x.g.factsOf(x.client) }
 
+// factsOf a request from an address, as decisions may ask for them.
 func (g *Gate) factsOf(a netip.Addr) facts {
 	return facts{addr: a, now: g.o.Now(), owns: g.o.OwnsDomain}
 }
@@ -186,8 +161,8 @@ func (g *Gate) factsOf(a netip.Addr) facts {
 // OwnsOrigin reports whether an origin is one of an application's, now.
 func (g *Gate) OwnsOrigin(origin string) bool { return g.routes.Load().OwnsOrigin(origin) }
 
-// exchange is one request on its way through the gate. It is the ResponseWriter
-// that ReverseProxy writes to and travels in the request's context.
+// exchange is one request on its way through the gate. It travels in the request's
+// context.
 type exchange struct {
 	http.ResponseWriter
 	g         *Gate
@@ -196,10 +171,14 @@ type exchange struct {
 	rt        *Route
 	p         *session.Principal // nil on a public path
 	d         Decision
+	client    netip.Addr
 	webSocket bool
 	flight    flight
 	body      clientBody
-	res       *http.Response     // for its trailers, which are there when the body has been read; or the 101
+	interim   interim
+	out       http.Request       // to the application
+	url       url.URL            // of it
+	res       *http.Response     // the 101
 	app       io.ReadWriteCloser // the application's side of a tunnel
 }
 
@@ -225,7 +204,7 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 			g.refuse(w, r, x, withoutSession(x.d, err), p)
 			return nil, false
 		}
-		x.p, x.d = p, x.rt.decide(x.q, p, g.facts(r))
+		x.p, x.d = p, x.rt.decide(x.q, p, x.facts())
 		if x.d.Verdict != Admit {
 			g.refuse(w, r, x, x.d, p)
 			return nil, false
@@ -259,7 +238,7 @@ func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
 	f.live, f.p, f.w, f.cancel = x.g.o.Live, x.p, x.ResponseWriter, cancel
 	f.conn, f.shared = connOf(ctx), r.ProtoMajor != 1
 	if x.p != nil {
-		f.again = again{g: x.g, q: x.q, r: r, addr: clientAddr(r)}
+		f.again = again{g: x.g, q: x.q, r: r, addr: x.client}
 	}
 	if x.webSocket && f.live.draining.Load() {
 		cancel(nil)

@@ -168,15 +168,6 @@ func headerByte(s string, i int, also string) bool {
 	return c > ' ' && c < 0x7f && c != '%' && strings.IndexByte(also, c) < 0
 }
 
-// stripManaged removes every spelling of every managed header.
-func stripManaged(h http.Header) {
-	for name := range h {
-		if managed(name) {
-			delete(h, name)
-		}
-	}
-}
-
 // retryAfter is the Retry-After of every 503 of the gate: stores come back, or
 // their failover ends, within seconds (fault 1).
 const retryAfter = 5
