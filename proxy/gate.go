@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -161,8 +162,7 @@ func (g *Gate) factsOf(a netip.Addr) facts {
 // OwnsOrigin reports whether an origin is one of an application's, now.
 func (g *Gate) OwnsOrigin(origin string) bool { return g.routes.Load().OwnsOrigin(origin) }
 
-// exchange is one request on its way through the gate. It travels in the request's
-// context.
+// exchange is one request on its way through the gate.
 type exchange struct {
 	http.ResponseWriter
 	g         *Gate
@@ -180,13 +180,6 @@ type exchange struct {
 	url       url.URL            // of it
 	res       *http.Response     // the 101
 	app       io.ReadWriteCloser // the application's side of a tunnel
-}
-
-type exchangeKey struct{}
-
-func exchangeOf(ctx context.Context) *exchange {
-	x, _ := ctx.Value(exchangeKey{}).(*exchange)
-	return x
 }
 
 // admit decides, and registers what it admits. When it answers false, the
@@ -233,7 +226,8 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 // enter registers the request, which from then on can be cut, and answers it
 // with the context that a cut cancels.
 func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), exchangeKey{}, x))
+	x.interim.x, x.interim.trace.Got1xxResponse = x, x.interim.got
+	ctx, cancel := context.WithCancelCause(httptrace.WithClientTrace(r.Context(), &x.interim.trace))
 	f := &x.flight
 	f.live, f.p, f.w, f.cancel = x.g.o.Live, x.p, x.ResponseWriter, cancel
 	f.conn, f.shared = connOf(ctx), r.ProtoMajor != 1

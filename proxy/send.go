@@ -24,7 +24,6 @@ import (
 // with http.ErrAbortHandler when a response broke in the middle (fault 14).
 func (x *exchange) send(r *http.Request) error {
 	out := x.outbound(r)
-	x.interim.x = x
 	defer x.interim.stop()
 	res, err := x.g.transport.RoundTrip(out)
 	// From here on the transport may call no more interim hooks that write.
@@ -47,9 +46,7 @@ func (x *exchange) send(r *http.Request) error {
 // gone before anything of ours is set, also what Connection names: the client cannot
 // take it away again (row H02).
 func (x *exchange) outbound(r *http.Request) *http.Request {
-	trace := &x.interim.trace
-	trace.Got1xxResponse = x.interim.got
-	x.out = *r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
+	x.out = *r
 	out := &x.out
 	// Opaque goes into the request line as it is: re-encoding a parsed path, or
 	// cleaning the query, would forward something else than what was decided about (G3).
