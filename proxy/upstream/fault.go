@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+
+	"github.com/ssogate/ssogate/proxy/upstream/h1"
 )
 
 // Fault is what went wrong on the way to an application. A fixed word, fit for
@@ -18,6 +20,9 @@ const (
 	TooSlow     Fault = "upstream_too_slow"
 	Broken      Fault = "upstream_broken"
 	Canceled    Fault = "canceled"
+	// Unsendable is a request that has two readings. It never reached the
+	// application, whose health it says nothing about.
+	Unsendable Fault = "request_unsendable"
 )
 
 // Classify names an error of RoundTrip. A nil error is Unknown.
@@ -27,6 +32,16 @@ func Classify(err error) Fault {
 	}
 	if errors.Is(err, context.Canceled) {
 		return Canceled
+	}
+	if _, ok := errors.AsType[*h1.RequestError](err); ok {
+		return Unsendable
+	}
+	// The client's body broke off: to the application that is a client that went.
+	if _, ok := errors.AsType[*h1.UploadError](err); ok {
+		return Canceled
+	}
+	if _, ok := errors.AsType[*h1.DialError](err); ok {
+		return Unreachable
 	}
 	// Before the time-out check: a dial that timed out is an application that is
 	// down, not one that thinks for too long (faults 12 and 13).
@@ -47,8 +62,11 @@ func Classify(err error) Fault {
 
 // Status is the answer for a fault.
 func (f Fault) Status() int {
-	if f == TooSlow {
+	switch f {
+	case TooSlow:
 		return http.StatusGatewayTimeout
+	case Unsendable:
+		return http.StatusBadRequest
 	}
 	return http.StatusBadGateway
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/ssogate/ssogate/proxy/upstream/h1"
 )
 
 func TestFaultsAreNamed(t *testing.T) {
@@ -25,6 +27,10 @@ func TestFaultsAreNamed(t *testing.T) {
 		{"we or the client gave up", context.Canceled, Canceled, 502},
 		{"cut answer", io.ErrUnexpectedEOF, Broken, 502},
 		{"unknown words", errors.New("x"), Broken, 502},
+		{"no connection, whatever the dialler says", &h1.DialError{Err: context.DeadlineExceeded}, Unreachable, 502},
+		{"an answer that is not HTTP", &h1.ProtocolError{What: "x"}, Broken, 502},
+		{"a request that was not sent must not count against the application", &h1.RequestError{What: "x"}, Unsendable, 400},
+		{"a client that broke off must not count against the application", &h1.UploadError{Err: io.ErrUnexpectedEOF}, Canceled, 502},
 		{"no error", nil, Unknown, 502},
 	} {
 		if got := Classify(c.err); got != c.want || got.Status() != c.status {
