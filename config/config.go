@@ -36,9 +36,16 @@ type Config struct {
 	warnings []Fault // found by Load, which alone sees file modes
 }
 
-// TLS are certificate files for the public listener; both empty = plain HTTP
+// TLS are certificate files for the public listener; all empty = plain HTTP
 // behind a TLS front.
 type TLS struct {
+	CertFile     string        `key:"cert_file"` // also where no other one fits the name asked for
+	KeyFile      string        `key:"key_file"`
+	Certificates []Certificate `key:"certificates"` // for further hosts
+}
+
+// Certificate is a chain and its key, as PEM files.
+type Certificate struct {
 	CertFile string `key:"cert_file"`
 	KeyFile  string `key:"key_file"`
 }

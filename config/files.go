@@ -203,29 +203,37 @@ func (r *fileReader) certificates(key string, path *string) {
 	}
 }
 
-// tls checks that the pair loads and belongs together, before the listener does.
+// tls checks that each pair loads and belongs together, before the listener does.
 func (r *fileReader) tls(t *TLS) {
-	if t.CertFile == "" || t.KeyFile == "" {
+	r.pair("tls", &t.CertFile, &t.KeyFile)
+	for i := range t.Certificates {
+		p := &t.Certificates[i]
+		r.pair(index("tls.certificates", i), &p.CertFile, &p.KeyFile)
+	}
+}
+
+func (r *fileReader) pair(at string, certFile, keyFile *string) {
+	if *certFile == "" || *keyFile == "" {
 		return // Validate names the missing half
 	}
-	t.CertFile, t.KeyFile = r.absolute(t.CertFile), r.absolute(t.KeyFile)
-	cert, _, err := readLimited(t.CertFile, maxCertFile)
+	*certFile, *keyFile = r.absolute(*certFile), r.absolute(*keyFile)
+	cert, _, err := readLimited(*certFile, maxCertFile)
 	if err != nil {
-		r.unreadable("tls.cert_file", t.CertFile, err)
+		r.unreadable(join(at, "cert_file"), *certFile, err)
 	}
-	key, info, keyErr := readLimited(t.KeyFile, maxCertFile)
+	key, info, keyErr := readLimited(*keyFile, maxCertFile)
 	if keyErr != nil {
-		r.unreadable("tls.key_file", t.KeyFile, keyErr)
+		r.unreadable(join(at, "key_file"), *keyFile, keyErr)
 	}
 	if err != nil || keyErr != nil {
 		return
 	}
 	if problem := readableByOthers(info); problem != "" {
-		r.faults.add("tls.key_file", problem, "chmod 600 "+t.KeyFile)
+		r.faults.add(join(at, "key_file"), problem, "chmod 600 "+*keyFile)
 	}
 	// The error of the pair may quote neither file; say what it means instead.
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		r.faults.add("tls", "certificate and key do not load as a pair", "check that both are PEM and that the key belongs to the first certificate")
+		r.faults.add(at, "certificate and key do not load as a pair", "check that both are PEM and that the key belongs to the first certificate")
 	}
 }
 

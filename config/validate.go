@@ -95,6 +95,16 @@ func (c *Config) validateListeners(fs *faults) {
 	case t.CertFile != "" && ok && gateway.Scheme == "http":
 		fs.add("url", "is http, but the listener has a certificate", "write https://, or remove tls")
 	}
+	for i, p := range t.Certificates {
+		at := index("tls.certificates", i)
+		if p.CertFile == "" || p.KeyFile == "" {
+			fs.add(at, "needs cert_file and key_file", "set both")
+		}
+		if t.CertFile == "" {
+			fs.add("tls.cert_file", "is not set, but tls.certificates are", "put the first certificate there: it is for clients that name no host")
+			break
+		}
+	}
 	for i, p := range c.TrustedProxies {
 		if problem, fix := trustedProxy(p); problem != "" {
 			fs.add(index("trusted_proxies", i), problem, fix)

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +23,10 @@ func newServe(a *app) *cobra.Command {
 		Long: `Run the gateway with a config file until SIGINT or SIGTERM.
 
 It refuses to start on a config with a fault; "ssogate check" lists them all.
+On SIGHUP it reads the file again and takes its routes, rules and certificates,
+all at once; a file with a fault changes nothing and is described in the log.
+What else has changed waits for a restart.
+
 On the first signal it stops taking connections, closes WebSockets with code
 1001, waits for running requests and ends, within 30 seconds. A second signal
 ends it at once.`,
@@ -35,11 +44,55 @@ ends it at once.`,
 				return err
 			}
 			log.Info("ready", "url", c.URL, "listen", s.Addr().String(), "private", s.PrivateAddr().String())
+			stop := a.reloadOnHangup(cmd.Context(), path, s, log)
+			defer stop()
 			return s.Serve(cmd.Context())
 		},
 	}
 	configFlag(cmd, &path)
 	return cmd
+}
+
+// reloadOnHangup takes the config file anew at each SIGHUP, until stop is called or
+// ctx ends. A file with a fault changes nothing, and every fault is logged.
+func (a *app) reloadOnHangup(ctx context.Context, path string, s *run.Server, log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+			}
+			a.reload(ctx, path, s, log)
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		cancel()
+	}
+}
+
+func (a *app) reload(ctx context.Context, path string, s *run.Server, log *slog.Logger) {
+	file := a.configPath(path)
+	c, err := config.Load(file, a.env)
+	if err != nil {
+		s.ReloadRefused()
+		refused, ok := errors.AsType[*config.Error](err)
+		if !ok {
+			log.Error("reload: the config file cannot be read; the one before stays in force", "file", file, "err", err)
+			return
+		}
+		for _, f := range refused.Faults {
+			log.Error("reload: refused; the config before stays in force", "file", file, "key", f.Key, "at", f.Source, "problem", f.Problem, "fix", f.Fix)
+		}
+		return
+	}
+	if err := s.Reload(ctx, c); err != nil {
+		log.Error("reload: refused", "file", file, "err", err)
+	}
 }
 
 // newLogger writes what the config asks for. Validation has refused other values.

@@ -37,6 +37,7 @@ type Control struct {
 	Providers ProviderAdmin
 	Settings  SettingsAdmin
 	Tests     TestAdmin
+	Explain   Explainer
 	close     func() error
 }
 
@@ -88,6 +89,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 		Providers: storedProviders{c, db, dir, time.Now, sealer, versions},
 		Settings:  storedSettings{versions},
 		Tests:     storedTests{stores},
+		Explain:   storedExplainer(c, db, dir, versions),
 		close:     stores.close,
 	}, nil
 }
@@ -104,6 +106,7 @@ func (s *Server) ownControl() *Control {
 		Providers: s.ProviderAdmin(),
 		Settings:  storedSettings{s.versions},
 		Tests:     ownTests{s},
+		Explain:   s.ownExplainer(),
 		close:     func() error { return nil }, // the process closes what it serves
 	}
 }
@@ -172,6 +175,7 @@ func (c *Control) handler() http.Handler {
 	c.serveSPKeys(mux)
 	c.serveSettings(mux)
 	c.serveTests(mux)
+	c.serveExplain(mux)
 	return mux
 }
 
@@ -186,6 +190,7 @@ func remoteControl(client *http.Client) *Control {
 		Providers: remoteProviders{client},
 		Settings:  remoteSettings{client},
 		Tests:     remoteTests{client},
+		Explain:   remoteExplainer{client},
 		close:     func() error { client.CloseIdleConnections(); return nil },
 	}
 }

@@ -18,6 +18,11 @@ import (
 func (s *Server) private() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if s.degraded.Load() {
+			// Alive, and not to be restarted for it: it would not come up (fault 20).
+			_, _ = io.WriteString(w, "degraded: the config file was changed and refused; see the log\n")
+			return
+		}
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {

@@ -8,6 +8,7 @@ import (
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
+	"github.com/ssogate/ssogate/settings"
 )
 
 // routesFrom compiles what an operator wrote about routes. Errors name each fault.
@@ -65,9 +66,10 @@ func home(c *config.Config) string {
 	return ""
 }
 
-// ownsDomain reports whether a provider, as it is now, is configured to own an
-// e-mail domain.
-func (s *Server) ownsDomain(provider, domain string) bool {
-	p, ok := s.settings.Load().Provider(provider)
-	return ok && slices.ContainsFunc(p.Domains, func(d string) bool { return strings.EqualFold(d, domain) })
+// ownsDomain answers whether a provider is configured to own an e-mail domain.
+func ownsDomain(live *settings.Settings) func(provider, domain string) bool {
+	return func(provider, domain string) bool {
+		p, ok := live.Provider(provider)
+		return ok && slices.ContainsFunc(p.Domains, func(d string) bool { return strings.EqualFold(d, domain) })
+	}
 }

@@ -64,6 +64,10 @@ type Server struct {
 	versions  *settings.Manager  // of what is changed while it runs
 	file      *settings.Settings // what the config file says
 	reloading sync.Mutex
+	rerouting sync.Mutex
+	reloads   reloadMetrics
+	degraded  atomic.Bool // the last reload was refused
+	certs     certificates
 	drafts    drafts
 	providers *providerSet
 	outbound  *http.Client
@@ -125,6 +129,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"session store", s.openSessions},
 		{"settings", s.loadSettings},
 		{"routes", s.compileRoutes},
+		{"certificates", s.loadCertificates},
 		{"streams", s.makeLive},
 		{"cut-off", s.makeCutoff},
 		{"mail", s.makeMail},
@@ -187,6 +192,17 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 func (s *Server) compileRoutes(context.Context) (err error) {
 	s.routes, err = routesFrom(s.cfg)
 	return err
+}
+
+func (s *Server) loadCertificates(context.Context) error {
+	s.reloads = newReloadMetrics(s.registry)
+	list, err := readCertificates(s.cfg)
+	if err != nil || list == nil {
+		return err
+	}
+	s.certs.list.Store(&list)
+	s.warnUncovered(s.cfg)
+	return nil
 }
 
 func (s *Server) makeCutoff(ctx context.Context) (err error) {
@@ -252,9 +268,10 @@ func (s *Server) provider(id string) sso.Provider {
 func (s *Server) makeGate(context.Context) (err error) {
 	s.gate, err = proxy.New(proxy.Options{
 		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
-		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support, OwnsDomain: s.ownsDomain,
-		Upstream: upstream.Options{Dial: s.cfg.Limits.UpstreamDial, Header: s.cfg.Limits.UpstreamHeader},
-		Now:      s.now, Log: s.log, Metrics: s.registry,
+		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
+		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
+		Upstream:   upstream.Options{Dial: s.cfg.Limits.UpstreamDial, Header: s.cfg.Limits.UpstreamHeader},
+		Now:        s.now, Log: s.log, Metrics: s.registry,
 	})
 	return err
 }
@@ -289,7 +306,7 @@ func (s *Server) makeHandlers(context.Context) error {
 	}
 	quiet := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug) // what net/http says of broken clients
 	s.public = &http.Server{
-		Handler: web.Handler(byHost(host, gateway, s.gate), o), ConnContext: proxy.ConnContext,
+		Handler: web.Handler(byHost(host, gateway, s.gate), o), ConnContext: proxy.ConnContext, TLSConfig: s.certs.config(),
 		// OPTIONS * has no path to decide about; net/http would say 200 to it, past gate and log.
 		DisableGeneralOptionsHandler: true,
 		MaxHeaderBytes:               s.cfg.Limits.HeaderBytes, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,

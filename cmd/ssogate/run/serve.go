@@ -40,7 +40,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	serve := func(srv *http.Server, l net.Listener, tls bool) {
 		var err error
 		if tls {
-			err = srv.ServeTLS(l, s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile)
+			err = srv.ServeTLS(l, "", "") // by TLSConfig, which a reload changes
 		} else {
 			err = srv.Serve(l)
 		}
