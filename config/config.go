@@ -202,17 +202,57 @@ type Mail struct {
 	CAFile       string `key:"ca_file"`   // PEM; the system's CAs when empty
 }
 
-// Route sends requests of hosts and a path prefix to an upstream.
+// Route sends requests of hosts and a path prefix to an upstream. It has more fields
+// than other structs: it is where an operator describes one application.
 type Route struct {
 	Name         string   `key:"name"`
-	Origins      []string `key:"origins"`     // app origins, e.g. https://app.example.com or https://*.apps.example.com
-	PathPrefix   string   `key:"path_prefix"` // default "/"
-	Methods      []string `key:"methods"`     // that may be used at all; empty = the usual ones
-	Upstream     string   `key:"upstream"`    // http:// or https:// URL
-	Public       []string `key:"public"`      // exact paths or "/dir/*"
-	Teams        []string `key:"teams"`       // slugs, any of which may pass; empty = any member
-	Access       []Rule   `key:"access"`      // instead of public and teams; the first that matches decides
-	PreserveHost bool     `key:"preserve_host"`
+	Origins      []string `key:"origins"`                 // app origins, e.g. https://app.example.com or https://*.apps.example.com
+	PathPrefix   string   `key:"path_prefix"`             // default "/"
+	Methods      []string `key:"methods"`                 // that may be used at all; empty = the usual ones
+	Upstream     string   `key:"upstream"`                // http://, https://, h2c:// URL or unix:/path
+	Upstreams    []string `key:"upstreams"`               // instead, where there are several of one kind
+	Backend      Backend  `key:"backend"`                 // how they are reached
+	Public       []string `key:"public"`                  // exact paths or "/dir/*"
+	Teams        []string `key:"teams"`                   // slugs, any of which may pass; empty = any member
+	Access       []Rule   `key:"access"`                  // instead of public and teams; the first that matches decides
+	Host         string   `key:"host"`                    // sent to the application; default the upstream's
+	PreserveHost bool     `key:"preserve_host"`           // the browser's instead
+	StripPrefix  bool     `key:"strip_prefix"`            // take path_prefix off
+	AddPrefix    string   `key:"add_prefix"`              // put before what is sent then
+	BodyLimit    int      `key:"body_limit" unit:"bytes"` // of one request; 0 (default) = none
+}
+
+// Backend is how a route's upstreams are reached. Zero values mean the defaults named.
+type Backend struct {
+	TLS         BackendTLS    `key:"tls"`         // of https upstreams
+	Balance     string        `key:"balance"`     // least_connections (default), header:NAME or cookie:NAME
+	Health      Health        `key:"health"`      // asks them how they are
+	Dial        time.Duration `key:"dial"`        // default limits.upstream_dial
+	Header      time.Duration `key:"header"`      // until an answer begins; default limits.upstream_header
+	Idle        time.Duration `key:"idle"`        // how long an unused connection is kept, default 50s
+	Silence     time.Duration `key:"silence"`     // without a byte inside an answer; default none
+	Concurrency int           `key:"concurrency"` // requests at once at each, streams not counted; default 4096
+	Queue       int           `key:"queue"`       // that wait for their turn; default concurrency
+	QueueWait   time.Duration `key:"queue_wait"`  // and for how long; default 10s
+	NoRetries   bool          `key:"no_retries"`  // also not of what is safe to repeat
+	Transport   string        `key:"transport"`   // direct (default; http and unix) or standard
+}
+
+// BackendTLS is how an https application is recognized, and how it recognizes us.
+type BackendTLS struct {
+	CAFile     string `key:"ca_file"`     // PEM; the system's CAs when empty
+	CertFile   string `key:"cert_file"`   // our certificate
+	KeyFile    string `key:"key_file"`    //
+	ServerName string `key:"server_name"` // in its certificate; default the upstream's host
+}
+
+// Health checks upstreams; without a path only failing requests tell.
+type Health struct {
+	Path      string        `key:"path"`      // asked by GET; below 400 is good
+	Interval  time.Duration `key:"interval"`  // default 10s
+	Timeout   time.Duration `key:"timeout"`   // default 2s
+	Unhealthy int           `key:"unhealthy"` // failures in a row, default 3
+	Healthy   int           `key:"healthy"`   // successes in a row, default 2
 }
 
 // Rule says who may pass to some of a route's paths. Every list that is not empty

@@ -281,6 +281,25 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"public rule without paths", "routes[1].access[0].paths", "it would open everything", func(c *Config) { rule(c, Rule{Allow: AllowPublic}) }},
 		{"nobody with a condition", "routes[1].access[0]", "one of the two is a mistake", func(c *Config) { rule(c, Rule{Allow: AllowNobody, Roles: []string{"owner"}}) }},
 		{"allow is a typo", "routes[1].access[0].allow", "must not mean nobody in silence", func(c *Config) { rule(c, Rule{Allow: "any"}) }},
+		{"upstreams beside upstream", "routes[0].upstream", "which of them?", func(c *Config) { c.Routes[0].Upstreams = []string{"http://10.0.0.1:1"} }},
+		{"upstreams of two kinds", "routes[0].upstreams[1]", "one transport", func(c *Config) {
+			c.Routes[0].Upstream, c.Routes[0].Upstreams = "", []string{"http://10.0.0.1:1", "https://10.0.0.2:1"}
+		}},
+		{"relative socket", "routes[0].upstream", "relative to what?", func(c *Config) { c.Routes[0].Upstream = "unix:run/app.sock" }},
+		{"tls of plain http", "routes[0].backend.tls", "it would be ignored", func(c *Config) { c.Routes[0].Backend.TLS.ServerName = "x" }},
+		{"half a client certificate", "routes[0].backend.tls", "not presented", func(c *Config) {
+			c.Routes[0].Upstream, c.Routes[0].Backend.TLS.CertFile = "https://10.0.0.1", "x"
+		}},
+		{"balance by nothing", "routes[0].backend.balance", "a typo", func(c *Config) { c.Routes[0].Backend.Balance = "cookie" }},
+		{"transport typo", "routes[0].backend.transport", "a typo", func(c *Config) { c.Routes[0].Backend.Transport = "h1" }},
+		{"health without path", "routes[0].backend.health", "asks nothing", func(c *Config) { c.Routes[0].Backend.Health.Interval = time.Second }},
+		{"health path with query", "routes[0].backend.health.path", "plain", func(c *Config) { c.Routes[0].Backend.Health.Path = "/x?y" }},
+		{"nanoseconds", "routes[0].backend.header", "a unit was forgotten", func(c *Config) { c.Routes[0].Backend.Header = 5 }},
+		{"negative limit", "routes[0].backend.concurrency", "nonsense", func(c *Config) { c.Routes[0].Backend.Concurrency = -1 }},
+		{"two hosts", "routes[0].host", "which of them?", func(c *Config) { c.Routes[0].Host, c.Routes[0].PreserveHost = "a", true }},
+		{"host with a path", "routes[0].host", "no host", func(c *Config) { c.Routes[0].Host = "a/b" }},
+		{"nothing to strip", "routes[0].strip_prefix", "does nothing", func(c *Config) { c.Routes[0].StripPrefix = true }},
+		{"added dots", "routes[0].add_prefix", "two readings", func(c *Config) { c.Routes[0].AddPrefix = "/a/../b" }},
 		{"max_age too short", "routes[1].access[0].max_age", "a circle of sign-ins", func(c *Config) { rule(c, Rule{Allow: AllowMembers, MaxAge: time.Minute}) }},
 		{"role that does not exist", "routes[1].access[0].roles[0]", "nobody has it", func(c *Config) { rule(c, Rule{Allow: AllowMembers, Roles: []string{"admin"}}) }},
 		{"domain with an at sign", "routes[1].access[0].email_domains[0]", "matches nobody", func(c *Config) { rule(c, Rule{Allow: AllowMembers, EmailDomains: []string{"@corp.example"}}) }},
@@ -358,6 +377,11 @@ func TestBenignTwinsAreAccepted(t *testing.T) {
 		{"any free port", func(c *Config) { c.Listen, c.PrivateListen = "127.0.0.1:0", "127.0.0.1:0" }},
 		{"pod address", func(c *Config) { c.PrivateListen = "10.1.2.3:9090" }},
 		{"oidc join idp of one organisation", func(c *Config) { c.Providers[1].Join = "idp" }},
+		{"every kind of upstream", func(c *Config) {
+			c.Routes[0].Upstream, c.Routes[0].Upstreams = "", []string{"h2c://10.0.0.1:1", "h2c://10.0.0.2:1"}
+			c.Routes[1].Upstream, c.Routes[1].StripPrefix, c.Routes[1].AddPrefix, c.Routes[1].BodyLimit = "unix:/run/app.sock", true, "/base", 1<<20
+			c.Routes[1].Backend = Backend{Balance: "cookie:JSESSIONID", Health: Health{Path: "/healthz"}, Silence: time.Minute, Transport: "standard"}
+		}},
 		{"origin with a wildcard label", func(c *Config) { c.Routes[0].Origins[0] = "https://*.apps.example.com" }},
 		{"rules with every kind of condition", func(c *Config) {
 			rule(c, Rule{

@@ -57,6 +57,7 @@ func readFiles(c *Config, base string) faults {
 		r.certificates("mail.ca_file", &c.Mail.CAFile)
 	}
 	r.tls(&c.TLS)
+	r.backends(c.Routes)
 	r.sqlite(&c.Database.URL)
 	return r.faults
 }
@@ -234,6 +235,17 @@ func (r *fileReader) pair(at string, certFile, keyFile *string) {
 	// The error of the pair may quote neither file; say what it means instead.
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
 		r.faults.add(at, "certificate and key do not load as a pair", "check that both are PEM and that the key belongs to the first certificate")
+	}
+}
+
+// backends pins the files of upstreams and checks that they are what they should be.
+func (r *fileReader) backends(routes []Route) {
+	for i := range routes {
+		t, at := &routes[i].Backend.TLS, join(index("routes", i), "backend.tls")
+		if t.CAFile != "" {
+			r.certificates(join(at, "ca_file"), &t.CAFile)
+		}
+		r.pair(at, &t.CertFile, &t.KeyFile)
 	}
 }
 

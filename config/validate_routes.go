@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path/filepath"
 	"strings"
 )
 
@@ -30,7 +31,7 @@ func (c *Config) validateRoutes(fs *faults) {
 			fs.add(join(at, "origins"), "is empty", "list the origin that people open, e.g. https://app.example.com")
 		}
 		c.validateOrigins(fs, at, r, prefixOK, taken)
-		c.validateUpstream(fs, join(at, "upstream"), r.Upstream)
+		c.validateUpstreams(fs, at, r)
 		r.validatePublic(fs, at)
 		methods(fs, join(at, "methods"), r.Methods)
 		r.validateAccess(fs, at)
@@ -142,16 +143,52 @@ func below(path, prefix string) bool {
 	return path == prefix || strings.HasPrefix(path, prefix+"/")
 }
 
+// validateUpstreams checks where a route's requests go.
+func (c *Config) validateUpstreams(fs *faults, at string, r *Route) {
+	keys, urls := []string{join(at, "upstream")}, []string{r.Upstream}
+	if len(r.Upstreams) > 0 {
+		if r.Upstream != "" {
+			fs.add(join(at, "upstream"), "stands beside upstreams", "keep the list")
+		}
+		keys, urls = nil, r.Upstreams
+		for j := range urls {
+			keys = append(keys, index(join(at, "upstreams"), j))
+		}
+		fs.unique(join(at, "upstreams"), r.Upstreams)
+	}
+	schemes := map[string]bool{}
+	for j, u := range urls {
+		c.validateUpstream(fs, keys[j], u)
+		scheme, _, _ := strings.Cut(u, ":")
+		if schemes[scheme] = true; len(schemes) == 2 {
+			fs.add(keys[j], "has another scheme than the first", "use one kind of upstream in a route")
+		}
+	}
+	r.validateForwarding(fs, at)
+	r.Backend.validate(fs, join(at, "backend"), urls[0])
+}
+
 func (c *Config) validateUpstream(fs *faults, key, s string) {
-	const form = "write it like http://127.0.0.1:8080"
-	u, o, p := httpURL(s)
+	const form = "write it like http://127.0.0.1:8080, https://app.internal, h2c://127.0.0.1:8080 or unix:/run/app.sock"
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		if path = strings.TrimPrefix(path, "//"); !filepath.IsAbs(path) || len(path) > 100 {
+			fs.add(key, "not the absolute path of a socket, or longer than 100 bytes", form)
+		}
+		return
+	}
+	plain := s
+	if rest, ok := strings.CutPrefix(s, "h2c://"); ok {
+		plain = "http://" + rest
+	}
+	u, o, p := httpURL(plain)
 	switch {
 	case p.what != "":
 		fs.add(key, p.what, form+"; WebSockets and gRPC use the same URL")
 		return
 	case u.RawQuery != "" || u.ForceQuery || (u.Path != "" && u.Path != "/"):
-		// The path is forwarded exactly as it was judged (G3), so nothing is put before it.
-		fs.add(key, "has a path or query", "write "+o.String())
+		// The path is forwarded exactly as it was judged (G3); what is put before it is
+		// said by add_prefix.
+		fs.add(key, "has a path or query", "write "+o.String()+" here, and the path as add_prefix")
 		return
 	}
 	if c.loops(o) {

@@ -21,7 +21,7 @@ func BenchmarkAdmittedRequest(b *testing.B) {
 	defer up.Close()
 	target, _ := url.Parse(up.URL)
 	bare := &httputil.ReverseProxy{
-		Transport: upstream.NewTransport(upstream.Options{}), BufferPool: &upstream.Buffers{},
+		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 512}, BufferPool: &upstream.Buffers{},
 		Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(target) },
 	}
 	routes, err := Compile([]RouteSpec{{Name: "app", Origins: []string{"https://" + appHost}, Upstream: up.URL, Public: []string{"/public/*"}}}, "https://sso.example.com")

@@ -14,7 +14,7 @@ import (
 	"github.com/ssogate/ssogate/proxy/upstream"
 )
 
-func withUpstream(u string, o upstream.Options) rigOption {
+func withUpstream(u string, o upstream.Times) rigOption {
 	return func(c *rigConfig) { c.upURL, c.upstream = u, o }
 }
 
@@ -57,7 +57,7 @@ func TestFault12UpstreamDownIs502AtOnce(t *testing.T) {
 	}
 	dead := "http://" + l.Addr().String()
 	_ = l.Close()
-	r := newRig(t, withUpstream(dead, upstream.Options{}))
+	r := newRig(t, withUpstream(dead, upstream.Times{}))
 	start := time.Now()
 	res := r.get("/", as("ana"), navigate)
 	if res.StatusCode != 502 || !strings.Contains(res.text, "does not answer") || res.Header.Get("Cache-Control") != "no-store" {
@@ -81,7 +81,7 @@ func TestFault13UpstreamSilentIs504(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
 	u := rawUpstream(t, "", func(net.Conn) { <-hang })
-	r := newRig(t, withUpstream(u, upstream.Options{Header: 50 * time.Millisecond}))
+	r := newRig(t, withUpstream(u, upstream.Times{Header: 50 * time.Millisecond}))
 	if res := r.get("/", as("ana"), navigate); res.StatusCode != 504 || !strings.Contains(res.text, "takes too long") {
 		t.Errorf("%d", res.StatusCode)
 	}
@@ -96,7 +96,7 @@ func TestFault13HeaderTimeoutDoesNotCutStreams(t *testing.T) {
 		<-more
 		_, _ = io.WriteString(c, "data: 2\n\n")
 	})
-	r := newRig(t, withUpstream(u, upstream.Options{Header: 30 * time.Millisecond}))
+	r := newRig(t, withUpstream(u, upstream.Times{Header: 30 * time.Millisecond}))
 	c := r.dial()
 	defer func() { _ = c.Close() }()
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+appHost+"\r\n"+as("ana")+"\r\n\r\n")
@@ -124,7 +124,7 @@ func TestFault14UpstreamResetInTheMiddleAbortsTheClient(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, after := range []func(net.Conn){reset, nil} {
-				r := newRig(t, withUpstream(rawUpstream(t, answer, after), upstream.Options{}))
+				r := newRig(t, withUpstream(rawUpstream(t, answer, after), upstream.Times{}))
 				res, err := r.client().Get(r.server.URL + "/")
 				if err == nil {
 					_, err = io.ReadAll(res.Body)
@@ -137,7 +137,7 @@ func TestFault14UpstreamResetInTheMiddleAbortsTheClient(t *testing.T) {
 		})
 	}
 	whole := rawUpstream(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", nil)
-	r := newRig(t, withUpstream(whole, upstream.Options{}))
+	r := newRig(t, withUpstream(whole, upstream.Times{}))
 	if res := r.get("/", as("ana")); res.text != "ok" {
 		t.Errorf("benign: %q", res.text)
 	}
@@ -149,7 +149,7 @@ func TestFault14BrokenAnswersAre502(t *testing.T) {
 		"unasked websocket": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "endless headers": "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: "+strings.Repeat("b", 1000)+"\r\n", 400),
 		"two lengths": "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "bad length": "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na",
 	} {
-		r := newRig(t, withUpstream(rawUpstream(t, answer, nil), upstream.Options{}))
+		r := newRig(t, withUpstream(rawUpstream(t, answer, nil), upstream.Times{}))
 		if res := r.get("/", as("ana")); res.StatusCode != 502 {
 			t.Errorf("%s: %d", name, res.StatusCode)
 		}
@@ -188,7 +188,7 @@ func TestPOSTIsNotSentTwice(t *testing.T) {
 			}()
 		}
 	}()
-	r := newRig(t, withUpstream("http://"+l.Addr().String(), upstream.Options{}))
+	r := newRig(t, withUpstream("http://"+l.Addr().String(), upstream.Times{}))
 	if res := r.get("/", as("ana")); res.text != "ok" {
 		t.Fatalf("benign: %d", res.StatusCode)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/proxy/upstream"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -47,6 +48,7 @@ type flight struct {
 	conn   net.Conn // the client's connection, or nil
 	shared bool     // HTTP/2: conn carries other requests too
 	cancel context.CancelCauseFunc
+	lease  upstream.Lease
 	links  [2]link // guarded by live.mu
 
 	mu     sync.Mutex
@@ -111,6 +113,7 @@ func (f *flight) force() {
 // leave ends the registration. Call exactly once, at the end of the handler or,
 // once it is a tunnel, of that.
 func (f *flight) leave() {
+	f.lease.Release()
 	f.live.leave(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()

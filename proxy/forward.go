@@ -27,7 +27,7 @@ func (x *exchange) forward(r *http.Request) {
 		}
 	}()
 	if r.Body != nil && r.Body != http.NoBody {
-		x.body.ReadCloser = r.Body
+		x.body.ReadCloser, x.body.limit = r.Body, x.rt.limit
 		r.Body = &x.body // r is ours: enter copied it
 		if r.ProtoMajor == 1 {
 			// An application may answer before it has read everything (a refused upload):
@@ -106,6 +106,9 @@ func (x *exchange) received(res *http.Response) error {
 		return nil
 	}
 	removeHopByHop(res.Header)
+	if x.rt.rewrite != (rewrite{}) {
+		x.mapBack(res.Header)
+	}
 	if isEventStream(res.Header) {
 		return x.becomeStream()
 	}
@@ -119,6 +122,7 @@ func (x *exchange) becomeStream() error {
 	if err := x.flight.becomeStream(); err != nil {
 		return err
 	}
+	x.flight.lease.Stream()
 	if x.p != nil && !x.g.o.Sessions.Still(x.p) {
 		return errNotStill
 	}
@@ -139,6 +143,9 @@ func (g *Gate) upstreamFailed(x *exchange, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errNotStill), errors.Is(err, errDraining):
 		g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "stream_refused"}, x.p)
+		return
+	case x.body.over():
+		g.tooLarge(x.ResponseWriter, r, x.rt)
 		return
 	case x.body.broken():
 		// The client's own body was malformed or ended early; the application
@@ -164,29 +171,62 @@ func (g *Gate) faulty(ctx context.Context, rt *Route, what string, fault upstrea
 	}
 }
 
-// clientBody remembers whether reading the client's body failed, to tell a
-// broken client from a broken application. Transports read it on another goroutine
-// than the one that asks.
+// clientBody remembers whether reading the client's body failed, to tell a broken
+// client from a broken application, and holds it to a limit. Transports read it on
+// another goroutine than the one that asks.
 type clientBody struct {
 	io.ReadCloser
+	limit int64 // 0 = none
+
 	mu  sync.Mutex
+	n   int64
 	err error
 }
 
+var errBodyLimit = errors.New("proxy: request body over the route's limit")
+
 func (b *clientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.n += int64(n)
+	if b.limit > 0 && b.n > b.limit {
+		// The application gets a broken upload, never the first part as if it were all.
+		b.err = errBodyLimit
+		return 0, errBodyLimit
+	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
-		b.mu.Lock()
 		b.err = err
-		b.mu.Unlock()
 	}
 	return n, err
+}
+
+// Close leaves a body open of which nothing was read: a transport closes it also when
+// it could not even connect, and the next upstream still needs it. net/http closes it
+// in any case when the handler returns.
+func (b *clientBody) Close() error {
+	if b.untouched() {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+func (b *clientBody) untouched() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.n == 0 && b.err == nil
 }
 
 func (b *clientBody) broken() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.err != nil
+}
+
+func (b *clientBody) over() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return errors.Is(b.err, errBodyLimit)
 }
 
 var _ io.ReadCloser = (*clientBody)(nil)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +39,6 @@ type Options struct {
 	// OwnsDomain reports whether a provider is configured to own an e-mail domain
 	// (lower case). nil owns none: rules that ask for a domain refuse everybody.
 	OwnsDomain func(provider, domain string) bool
-	Upstream   upstream.Options
 	Now        clock.Func // default time.Now
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
@@ -47,11 +48,12 @@ type Options struct {
 // passes it, is read once, decided once, and forwarded exactly as decided.
 // Safe for concurrent use.
 type Gate struct {
-	o         Options
-	routes    atomic.Pointer[Routes]
-	transport http.RoundTripper
-	denials   *denials
-	metrics   gateMetrics
+	o       Options
+	routes  atomic.Pointer[Routes]
+	pools   pools
+	swap    sync.Mutex
+	denials *denials
+	metrics gateMetrics
 }
 
 // Limits on the number of header lines and cookies; their bytes are limited by
@@ -80,13 +82,26 @@ func New(o Options) (*Gate, error) {
 	}
 	g.denials = newDenials(o.Audit, o.Now, g.metrics.auditLost.Inc)
 	g.routes.Store(o.Routes)
-	g.transport = upstream.NewTransport(o.Upstream)
+	if o.Metrics != nil {
+		if err := o.Metrics.Register(upstreams{g}); err != nil {
+			return nil, fmt.Errorf("proxy: metrics: %w", err)
+		}
+	}
+	g.pools.running = map[*upstream.Pool]context.CancelFunc{}
 	return g, nil
 }
 
 // SetRoutes swaps the table. Running streams keep their connection and are asked
 // about the new table at the next recheck.
-func (g *Gate) SetRoutes(t *Routes) { g.routes.Store(t) }
+// Upstreams that are the same in both tables keep their connections. t must not have
+// been in force before.
+func (g *Gate) SetRoutes(t *Routes) {
+	g.swap.Lock()
+	defer g.swap.Unlock()
+	t.inherit(g.routes.Load())
+	g.routes.Store(t)
+	g.pools.follow(t)
+}
 
 // Owns reports whether a Host header names an app origin: the listener sends
 // such requests here, and every other to the gateway's own handler.
@@ -120,34 +135,53 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.malformed(w, r, &canonical.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "too_many_headers"})
 		return
 	}
+	if x := g.exchange(w, r, q, st); x != nil {
+		x.pass(r)
+	}
+}
+
+// exchange finds the route of a request and holds the request to it. Where the answer
+// is nil, it has been refused.
+func (g *Gate) exchange(w http.ResponseWriter, r *http.Request, q canonical.Request, st *site) *exchange {
 	ws, ok := webSocket(r)
 	if !ok {
 		g.malformed(w, r, &canonical.Refusal{Status: http.StatusBadRequest, Reason: "upgrade"})
-		return
+		return nil
 	}
 	rt, near := st.find(q)
 	if rt == nil || near {
 		g.notHere(w, r, http.StatusNotFound, map[bool]string{true: "near_route", false: "no_route"}[near])
-		return
+		return nil
 	}
 	web.Annotate(r.Context(), "route", rt.name)
-	if !rt.allows(q.Method) {
+	path, ok := rt.rewrite.outward(q.Path)
+	switch {
+	case !rt.allows(q.Method):
 		g.methodNotAllowed(w, r, rt)
-		return
+	case !ok:
+		g.malformed(w, r, &canonical.Refusal{Status: http.StatusBadRequest, Reason: "prefix_spelling"})
+	case rt.limit > 0 && r.ContentLength > rt.limit:
+		g.tooLarge(w, r, rt)
+	default:
+		return &exchange{ResponseWriter: w, g: g, q: q, path: path, st: st, rt: rt, webSocket: ws, client: clientAddr(r)}
 	}
-	x := &exchange{ResponseWriter: w, g: g, q: q, st: st, rt: rt, webSocket: ws, client: clientAddr(r)}
-	switch x.d, _ = rt.before(q, x.facts()); x.d.Verdict {
+	return nil
+}
+
+// pass decides, and forwards what may pass.
+func (x *exchange) pass(r *http.Request) {
+	ok := false
+	switch x.d, _ = x.rt.before(x.q, x.facts()); x.d.Verdict {
 	case Deny:
-		g.refuse(w, r, x, x.d, nil)
+		x.g.refuse(x.ResponseWriter, r, x, x.d, nil)
 		return
 	case Public:
-		g.metrics.public.Inc()
-		if r, ok = x.enter(r); ok {
-			x.forward(r)
-		}
-		return
+		x.g.metrics.public.Inc()
+		r, ok = x.enter(r)
+	default:
+		r, ok = x.admit(r)
 	}
-	if r, ok = x.admit(r); ok {
+	if ok {
 		x.forward(r)
 	}
 }
@@ -167,11 +201,13 @@ type exchange struct {
 	http.ResponseWriter
 	g         *Gate
 	q         canonical.Request
+	path      string // that is sent
 	st        *site
 	rt        *Route
 	p         *session.Principal // nil on a public path
 	d         Decision
 	client    netip.Addr
+	ctx       carried
 	webSocket bool
 	flight    flight
 	body      clientBody
@@ -244,7 +280,34 @@ func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
 		x.g.tooMany(x.ResponseWriter, r, x, err)
 		return nil, false
 	}
-	return r.WithContext(ctx), true
+	x.ctx = carried{ctx, x}
+	return r.WithContext(&x.ctx), true
+}
+
+// carried is the context of an exchange. It answers one more question than the one it
+// wraps, without an allocation for it.
+type carried struct {
+	context.Context //nolint:containedctx // that is what a wrapper is
+	x               *exchange
+}
+
+// Value implements context.Context.
+func (c *carried) Value(key any) any {
+	if key == upstream.RecheckKey {
+		return upstream.Recheck(c.x.still)
+	}
+	return c.Context.Value(key)
+}
+
+// still is asked before a request is sent late: again, or after it waited (C10).
+func (x *exchange) still() error {
+	if why := x.flight.cutCause(); why != nil {
+		return why
+	}
+	if x.p != nil && !x.g.o.Sessions.Still(x.p) {
+		return errNotStill
+	}
+	return nil
 }
 
 func (x *exchange) leave() {

@@ -213,7 +213,7 @@ type rigOption func(*rigConfig)
 type rigConfig struct {
 	live     LiveOptions
 	specs    []RouteSpec
-	upstream upstream.Options
+	upstream upstream.Times
 	upURL    string
 	h2       bool
 }
@@ -250,6 +250,7 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 		if c.specs[i].Upstream == "" {
 			c.specs[i].Upstream = c.upURL
 		}
+		c.specs[i].To.Times = c.upstream
 	}
 	routes, err := Compile(c.specs, "https://sso.example.com")
 	if err != nil {
@@ -274,7 +275,7 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.gate, err = New(Options{
 		Sessions: r.sessions, SignIn: r.signIn, Routes: routes, Live: r.live, Audit: r.events, GatewayURL: "https://sso.example.com",
-		Support: "help@example.com", Upstream: c.upstream, Log: log,
+		Support: "help@example.com", Log: log,
 		Reserved: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { _, _ = io.WriteString(w, "reserved "+q.URL.Path) }),
 	})
 	if err != nil {
@@ -289,6 +290,9 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	} else {
 		r.server.Start()
 	}
+	running, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	go r.gate.Run(running)
 	r.addr = r.server.Listener.Addr().String()
 	t.Cleanup(func() {
 		// Streams that a test left open must not keep the server from closing.

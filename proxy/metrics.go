@@ -37,11 +37,12 @@ func (m *liveMetrics) register(l *Live, reg prometheus.Registerer) error {
 
 // gateMetrics count decisions and what went wrong behind them.
 type gateMetrics struct {
-	decisions *prometheus.CounterVec
-	faults    *prometheus.CounterVec
-	auditLost prometheus.Counter
-	admitted  prometheus.Counter // resolved once: the common case costs no look-up
-	public    prometheus.Counter
+	decisions              *prometheus.CounterVec
+	faults                 *prometheus.CounterVec
+	auditLost              prometheus.Counter
+	busy, waiting, healthy *prometheus.Desc
+	admitted               prometheus.Counter // resolved once: the common case costs no look-up
+	public                 prometheus.Counter
 }
 
 func (m *gateMetrics) register(reg prometheus.Registerer) error {
@@ -54,10 +55,42 @@ func (m *gateMetrics) register(reg prometheus.Registerer) error {
 	m.auditLost = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "proxy_audit_errors_total", Help: "Refusals whose audit event could not be kept. The refusal stood.",
 	})
+	m.busy = prometheus.NewDesc("proxy_upstream_requests", "Requests at the upstreams of a route now, streams not counted.", []string{"route"}, nil)
+	m.waiting = prometheus.NewDesc("proxy_upstream_waiting", "Requests that wait for an upstream of a route.", []string{"route"}, nil)
+	m.healthy = prometheus.NewDesc("proxy_upstream_healthy", "1: the upstream is used. 0: it is out, by its health check or by failing requests.", []string{"route", "upstream"}, nil)
 	m.admitted = m.decisions.WithLabelValues(string(Admit), "")
 	m.public = m.decisions.WithLabelValues(string(Public), "")
 	return registerAll(reg, m.decisions, m.faults, m.auditLost)
 }
+
+// upstreams tells of the pools of now when somebody asks.
+type upstreams struct{ g *Gate }
+
+// Describe implements prometheus.Collector.
+func (u upstreams) Describe(ch chan<- *prometheus.Desc) {
+	ch <- u.g.metrics.busy
+	ch <- u.g.metrics.waiting
+	ch <- u.g.metrics.healthy
+}
+
+// Collect implements prometheus.Collector.
+func (u upstreams) Collect(ch chan<- prometheus.Metric) {
+	m := &u.g.metrics
+	for _, rt := range u.g.routes.Load().all {
+		requests, waiting, _ := rt.pool.Load()
+		ch <- prometheus.MustNewConstMetric(m.busy, prometheus.GaugeValue, float64(requests), rt.name)
+		ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(waiting), rt.name)
+		for _, s := range rt.pool.States() {
+			up := 0.0
+			if s.Healthy {
+				up = 1
+			}
+			ch <- prometheus.MustNewConstMetric(m.healthy, prometheus.GaugeValue, up, rt.name, s.URL)
+		}
+	}
+}
+
+var _ prometheus.Collector = upstreams{}
 
 func registerAll(reg prometheus.Registerer, cs ...prometheus.Collector) error {
 	if reg == nil {

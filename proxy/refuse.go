@@ -234,6 +234,10 @@ func (g *Gate) applicationDown(w http.ResponseWriter, r *http.Request, x *exchan
 		page.Title = "The application takes too long"
 		page.Lead = "You are signed in and the gateway works, but the application behind it did not answer in time. What you sent may or may not have been done."
 	}
+	if f == upstream.Busy {
+		page.Title, page.Retry = "The application is busy", retryAfter*time.Second
+		page.Lead = "You are signed in and the gateway works, but more people use the application right now than it takes at once. Please try again in a moment."
+	}
 	g.answer(w, r, page)
 }
 
@@ -267,6 +271,16 @@ func (g *Gate) malformed(w http.ResponseWriter, r *http.Request, err error) {
 		Status: status, Title: "This request cannot be passed on", Support: g.o.Support,
 		Lead:  "The address or the request has a form that different servers read differently, so the gateway refuses it. If you followed a link, tell whoever made it.",
 		Facts: []web.Fact{{Label: "Reason", Value: string(reason)}},
+	})
+}
+
+// tooLarge is for a body beyond the route's limit (RFC 9110 section 15.5.14).
+func (g *Gate) tooLarge(w http.ResponseWriter, r *http.Request, rt *Route) {
+	g.note(r, rt, Decision{Verdict: NotHere, Rule: rt.name + ": body limit", Reason: "body_too_large"}, nil)
+	w.Header().Set("Connection", "close") // the rest of it is not read
+	g.answer(w, r, web.Page{
+		Status: http.StatusRequestEntityTooLarge, Title: "That is too large", Support: g.o.Support,
+		Lead: "The application takes no requests of this size. Nothing was sent to it as a whole.",
 	})
 }
 

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/ssogate/ssogate/proxy/canonical"
+	"github.com/ssogate/ssogate/proxy/upstream"
 )
 
 // RouteSpec is one route as the operator wrote it. See [Compile].
@@ -17,8 +17,13 @@ type RouteSpec struct {
 	Origins      []string // app origins: scheme://host[:port], nothing behind; the host may begin with "*."
 	PathPrefix   string   // "" is "/"; matches at segment boundaries
 	Methods      []string // that may be used at all; none = all that the gate knows
-	Upstream     string   // http:// or https:// with host, no path
-	PreserveHost bool     // send the app origin's Host instead of the upstream's
+	Upstream     string   // the short form of To with one URL
+	To           upstream.Spec
+	Host         string // to send instead of the upstream's
+	PreserveHost bool   // send the app origin's
+	StripPrefix  bool   // take PathPrefix off before it is sent
+	AddPrefix    string // put before what is sent then
+	BodyLimit    int64  // bytes of a request's body; 0 = none
 
 	Access []RuleSpec // in order; the first that matches decides
 	// Public and Teams are the short form of Access: what is public, and the teams of
@@ -32,14 +37,20 @@ type Route struct {
 	name     string
 	prefix   string // without the slash at its end; "" matches everything
 	methods  []string
-	upstream *url.URL
+	pool     *upstream.Pool
+	to       upstream.Spec // of the pool
+	stamp    string        // of its files
 	rules    rules
-	host     string // Host header for the upstream; "" is the app origin's
+	host     string // Host header for the upstream; "" is the upstream's own
+	keepHost bool   // it is the app origin's
+	rewrite  rewrite
+	limit    int64
 }
 
 // Routes is an immutable table: build with [Compile], swap whole. Looking up
 // costs one map access per path segment, however many routes there are.
 type Routes struct {
+	all   []*Route
 	sites map[string]*site
 	wild  map[string]*site // by what stands behind "*."
 }
@@ -80,6 +91,7 @@ func (t *Routes) add(s RouteSpec, gateway *site) error {
 	if len(s.Origins) == 0 {
 		return errors.New("no origins")
 	}
+	t.all = append(t.all, rt)
 	for _, raw := range s.Origins {
 		o, wild, err := parseWild(raw)
 		if err != nil {
@@ -103,17 +115,13 @@ func (t *Routes) add(s RouteSpec, gateway *site) error {
 
 // compileRoute is everything about a route that does not depend on its origins.
 func compileRoute(s RouteSpec) (*Route, error) {
-	up, err := parseUpstream(s.Upstream)
-	if err != nil {
-		return nil, err
-	}
 	prefix, err := rulePath(s.PathPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("path prefix: %w", err)
 	}
-	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), upstream: up, host: up.Host, methods: withHead(s.Methods)}
-	if s.PreserveHost {
-		rt.host = ""
+	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), methods: withHead(s.Methods), limit: s.BodyLimit}
+	if err := rt.aim(s); err != nil {
+		return nil, err
 	}
 	for _, m := range s.Methods {
 		if !canonical.KnownMethod(m) {
@@ -169,17 +177,4 @@ func withHead(methods []string) []string {
 // allows reports whether the route takes a method at all.
 func (rt *Route) allows(method string) bool {
 	return len(rt.methods) == 0 || slices.Contains(rt.methods, method)
-}
-
-func parseUpstream(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("upstream %q is not an http or https url", raw)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "", u.Path != "" && u.Path != "/":
-		// A base path would have to be joined, and then what is forwarded is no
-		// longer what was decided about.
-		return nil, fmt.Errorf("upstream %q has more than scheme, host and port", raw)
-	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }

@@ -92,7 +92,7 @@ func TestCompileReportsEveryFault(t *testing.T) {
 		"told apart":            func(s *RouteSpec) { s.Origins = []string{"http://a.example", "https://a.example"} },
 		"host_syntax":           func(s *RouteSpec) { s.Origins = []string{"https://a.example."} },
 		"more than scheme":      func(s *RouteSpec) { s.Upstream = "http://127.0.0.1:1/base" },
-		"not an http or https":  func(s *RouteSpec) { s.Upstream = "127.0.0.1:1" },
+		"is none of http:":      func(s *RouteSpec) { s.Upstream = "127.0.0.1:1" },
 		"reserved":              func(s *RouteSpec) { s.PathPrefix = "/.SSO" },
 		"target_dot_segment":    func(s *RouteSpec) { s.PathPrefix = "/a/../b" },
 		"ending in /*":          func(s *RouteSpec) { s.Public = []string{"/a*"} },

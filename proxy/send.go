@@ -25,7 +25,7 @@ import (
 func (x *exchange) send(r *http.Request) error {
 	out := x.outbound(r)
 	defer x.interim.stop()
-	res, err := x.g.transport.RoundTrip(out)
+	res, err := x.rt.pool.Do(out, &x.flight.lease, x.body.untouched)
 	// From here on the transport may call no more interim hooks that write.
 	x.interim.stop()
 	if err != nil {
@@ -50,13 +50,10 @@ func (x *exchange) outbound(r *http.Request) *http.Request {
 	out := &x.out
 	// Opaque goes into the request line as it is: re-encoding a parsed path, or
 	// cleaning the query, would forward something else than what was decided about (G3).
-	x.url = url.URL{
-		Scheme: x.rt.upstream.Scheme, Host: x.rt.upstream.Host,
-		Opaque: x.q.Path, RawQuery: x.q.Query, ForceQuery: x.q.Asked,
-	}
+	x.url = url.URL{Opaque: x.path, RawQuery: x.q.Query, ForceQuery: x.q.Asked}
 	out.URL, out.RequestURI, out.Close = &x.url, "", false
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	if out.Host = x.rt.host; out.Host == "" {
+	if out.Host = x.rt.host; x.rt.keepHost {
 		out.Host = x.st.host
 	}
 	if r.ContentLength == 0 {

@@ -3,8 +3,10 @@ package upstream
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"syscall"
 
 	"github.com/ssogate/ssogate/proxy/upstream/h1"
 )
@@ -19,6 +21,7 @@ const (
 	Unreachable Fault = "upstream_unreachable"
 	TooSlow     Fault = "upstream_too_slow"
 	Broken      Fault = "upstream_broken"
+	Busy        Fault = "upstream_busy"
 	Canceled    Fault = "canceled"
 	// Unsendable is a request that has two readings. It never reached the
 	// application, whose health it says nothing about.
@@ -39,6 +42,9 @@ func Classify(err error) Fault {
 	// The client's body broke off: to the application that is a client that went.
 	if _, ok := errors.AsType[*h1.UploadError](err); ok {
 		return Canceled
+	}
+	if errors.Is(err, ErrFull) {
+		return Busy
 	}
 	if _, ok := errors.AsType[*h1.DialError](err); ok {
 		return Unreachable
@@ -65,8 +71,17 @@ func (f Fault) Status() int {
 	switch f {
 	case TooSlow:
 		return http.StatusGatewayTimeout
+	case Busy:
+		return http.StatusServiceUnavailable
 	case Unsendable:
 		return http.StatusBadRequest
+	case Unknown, Unreachable, Broken, Canceled:
 	}
 	return http.StatusBadGateway
+}
+
+// unanswered reports a connection that ended before a byte of the answer. net/http
+// says so in words only, so there nothing else than a plain end or reset counts.
+func unanswered(err error) bool {
+	return errors.Is(err, h1.ErrNoAnswer) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
 }

@@ -1,43 +1,77 @@
 package upstream
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/ssogate/ssogate/proxy/upstream/h1"
 )
 
-// Options of [NewTransport]. Zero values mean the defaults named.
-type Options struct {
-	Dial   time.Duration // connecting, names and TLS included; default 3s
-	Header time.Duration // from the request sent to the response's headers; default 60s
+// roundTripper is a transport to one address.
+type roundTripper interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
-// NewTransport makes the transport shared by all routes. It never uses a proxy
-// from the environment, never decompresses (bytes pass as they are), and keeps
-// many idle connections per application, because a gateway talks to few hosts
-// and redialling would cost more than the request. There is no limit on the
-// whole exchange: streams last as long as they last.
-func NewTransport(o Options) *http.Transport {
-	if o.Dial <= 0 {
-		o.Dial = 3 * time.Second
+// newTransport makes the transport of one address.
+func newTransport(a address, s Spec) (roundTripper, error) {
+	d := &net.Dialer{Timeout: s.Times.Dial, KeepAlive: 30 * time.Second}
+	network := "tcp"
+	if a.scheme == "unix" {
+		network = "unix"
 	}
-	if o.Header <= 0 {
-		o.Header = 60 * time.Second
+	dial := func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, network, a.dial) }
+	if s.Transport == Direct && (a.scheme == "http" || a.scheme == "unix") {
+		return h1.New(h1.Options{
+			Dial: dial, DialTimeout: s.Times.Dial, Header: s.Times.Header, Silence: s.Times.Silence, IdleTimeout: s.Times.Idle,
+			BeforeRetry: recheck,
+		}), nil
 	}
-	d := &net.Dialer{Timeout: o.Dial, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		DialContext:            d.DialContext,
-		TLSHandshakeTimeout:    o.Dial,
-		ResponseHeaderTimeout:  o.Header,
-		ExpectContinueTimeout:  time.Second,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      true, // for https; Upgrade requests still go by HTTP/1.1
-		MaxIdleConns:           2048,
-		MaxIdleConnsPerHost:    512,
-		IdleConnTimeout:        50 * time.Second, // most servers close at 60 s or more: we close first
+	t := &http.Transport{
+		// Never a proxy from the environment; bytes pass as they are.
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		TLSHandshakeTimeout:   s.Times.Dial,
+		ResponseHeaderTimeout: s.Times.Header,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true,
+		// A gateway talks to few hosts, and redialling costs more than the request.
+		MaxIdleConns: 2048, MaxIdleConnsPerHost: 512, IdleConnTimeout: s.Times.Idle,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
+	switch a.scheme {
+	case "https":
+		c, err := s.TLS.config()
+		if err != nil {
+			return nil, err
+		}
+		t.TLSClientConfig = c
+		t.ForceAttemptHTTP2 = true // Upgrade requests still go by HTTP/1.1
+	case "h2c":
+		p := &http.Protocols{}
+		p.SetUnencryptedHTTP2(true)
+		t.Protocols = p
+	}
+	return t, nil
+}
+
+// recheckKey is the context key of a [Recheck].
+type recheckKey struct{}
+
+// RecheckKey is answered by a request's context with a [Recheck].
+var RecheckKey any = recheckKey{}
+
+// Recheck is asked before a request is sent that has waited, or is sent again: who
+// asks may have been cut off meanwhile (C10). An error ends the request.
+type Recheck func() error
+
+func recheck(ctx context.Context) error {
+	if f, ok := ctx.Value(RecheckKey).(Recheck); ok && f != nil {
+		return f()
+	}
+	return nil
 }
 
 // Buffers implements httputil.BufferPool: without it every response allocates

@@ -8,6 +8,7 @@ import (
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
+	"github.com/ssogate/ssogate/proxy/upstream"
 	"github.com/ssogate/ssogate/settings"
 )
 
@@ -15,18 +16,38 @@ import (
 func routesFrom(c *config.Config) (*proxy.Routes, error) {
 	specs := make([]proxy.RouteSpec, 0, len(c.Routes))
 	for i := range c.Routes {
-		specs = append(specs, routeFrom(&c.Routes[i]))
+		specs = append(specs, routeFrom(c, &c.Routes[i]))
 	}
 	return proxy.Compile(specs, c.URL)
 }
 
-func routeFrom(r *config.Route) proxy.RouteSpec {
+func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 	s := proxy.RouteSpec{
-		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, Upstream: r.Upstream,
-		Public: r.Public, Teams: r.Teams, PreserveHost: r.PreserveHost,
+		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, To: upstreamFrom(c, r),
+		Public: r.Public, Teams: r.Teams, Host: r.Host, PreserveHost: r.PreserveHost,
+		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit),
 	}
 	for j := range r.Access {
 		s.Access = append(s.Access, ruleFrom(&r.Access[j]))
+	}
+	return s
+}
+
+func upstreamFrom(c *config.Config, r *config.Route) upstream.Spec {
+	b := &r.Backend
+	s := upstream.Spec{
+		URLs: r.Upstreams, TLS: upstream.TLS(b.TLS), Balance: b.Balance, Health: upstream.Health(b.Health),
+		Times:       upstream.Times{Dial: b.Dial, Header: b.Header, Idle: b.Idle, Silence: b.Silence},
+		Concurrency: b.Concurrency, Queue: b.Queue, QueueWait: b.QueueWait, NoRetries: b.NoRetries, Transport: b.Transport,
+	}
+	if len(s.URLs) == 0 {
+		s.URLs = []string{r.Upstream}
+	}
+	if s.Times.Dial == 0 {
+		s.Times.Dial = c.Limits.UpstreamDial
+	}
+	if s.Times.Header == 0 {
+		s.Times.Header = c.Limits.UpstreamHeader
 	}
 	return s
 }

@@ -24,7 +24,6 @@ import (
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
-	"github.com/ssogate/ssogate/proxy/upstream"
 	"github.com/ssogate/ssogate/scim"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/settings"
@@ -270,7 +269,6 @@ func (s *Server) makeGate(context.Context) (err error) {
 		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
-		Upstream:   upstream.Options{Dial: s.cfg.Limits.UpstreamDial, Header: s.cfg.Limits.UpstreamHeader},
 		Now:        s.now, Log: s.log, Metrics: s.registry,
 	})
 	return err

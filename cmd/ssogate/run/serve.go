@@ -32,6 +32,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	work.Go(func() { s.providers.run(bg) })
 	work.Go(func() { s.revertUnconfirmed(bg) })
 	work.Go(func() { s.mend(bg) })
+	work.Go(func() { s.gate.Run(bg) })
 	for _, f := range s.background {
 		work.Go(func() { f(bg) })
 	}

@@ -59,10 +59,13 @@ var (
 	errSwitchBody   = malformed("switched protocols before the request was complete")
 	errChunk        = malformed("malformed chunk")
 	errChunkExcess  = malformed("chunks contain too much that is no data")
-	errNoAnswer     = errors.New("h1: connection closed before the response")
 	errUploadStuck  = errors.New("h1: request body is still being read")
 	errNotContinued = errors.New("h1: request body was not asked for")
 )
+
+// ErrNoAnswer is a connection that ended before a byte of the answer: the request may
+// have been carried out, or not.
+var ErrNoAnswer = errors.New("h1: connection closed before the response")
 
 // early is an end of the stream where there must be more.
 func early(err error) error {

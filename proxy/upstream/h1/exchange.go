@@ -126,7 +126,7 @@ func (x *exchange) noHead(err error) error {
 		return err
 	}
 	if x.c.got == 0 && errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: %w", errNoAnswer, err)
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	return fmt.Errorf("h1: response header: %w", early(err))
 }
