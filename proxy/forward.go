@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/proxy/upstream"
@@ -32,7 +33,8 @@ func (x *exchange) forward(r *http.Request) {
 		if r.ProtoMajor == 1 {
 			// An application may answer before it has read everything (a refused upload):
 			// net/http would first read the rest, which may never come.
-			_ = http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
+			x.body.rc = http.NewResponseController(x.ResponseWriter)
+			_ = x.body.rc.EnableFullDuplex()
 		}
 	}
 	if err := x.send(r); err != nil {
@@ -176,11 +178,14 @@ func (g *Gate) faulty(ctx context.Context, rt *Route, what string, fault upstrea
 // another goroutine than the one that asks.
 type clientBody struct {
 	io.ReadCloser
-	limit int64 // 0 = none
+	limit int64                    // 0 = none
+	rc    *http.ResponseController // HTTP/1 only
 
-	mu  sync.Mutex
-	n   int64
-	err error
+	mu   sync.Mutex
+	eof  bool
+	shut bool // by a transport: what a Read says from then on is our own doing
+	n    int64
+	err  error
 }
 
 var errBodyLimit = errors.New("proxy: request body over the route's limit")
@@ -195,7 +200,10 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		b.err = errBodyLimit
 		return 0, errBodyLimit
 	}
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, io.EOF):
+		b.eof = true
+	case err != nil && !errors.Is(err, context.Canceled) && !b.shut:
 		b.err = err
 	}
 	return n, err
@@ -207,6 +215,15 @@ func (b *clientBody) Read(p []byte) (int, error) {
 func (b *clientBody) Close() error {
 	if b.untouched() {
 		return nil
+	}
+	b.mu.Lock()
+	b.shut = true
+	eof := b.eof
+	b.mu.Unlock()
+	if !eof && b.rc != nil {
+		// net/http's Close waits for a Read that waits for the client. The connection is
+		// of no use any more: its rest of a body will not be read.
+		_ = b.rc.SetReadDeadline(time.Unix(1, 0))
 	}
 	return b.ReadCloser.Close()
 }

@@ -170,7 +170,7 @@ func (g *Gate) exchange(w http.ResponseWriter, r *http.Request, q canonical.Requ
 
 // pass decides, and forwards what may pass.
 func (x *exchange) pass(r *http.Request) {
-	ok := false
+	var ok bool
 	switch x.d, _ = x.rt.before(x.q, x.facts()); x.d.Verdict {
 	case Deny:
 		x.g.refuse(x.ResponseWriter, r, x, x.d, nil)
