@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // front puts httputil.ReverseProxy before the server, on a real listener.
@@ -32,7 +33,9 @@ func TestBehindReverseProxy(t *testing.T) {
 		p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n",
 			fmt.Sprintf("%x\r\n%s\r\n", len(body), body), "0\r\nX-Sum: 1\r\n\r\n")
 	})
-	ts := front(t, to(t, s, Options{}))
+	tr := to(t, s, Options{})
+	tr.settle = time.Minute // how soon a goroutine gets its turn is not what is tested
+	ts := front(t, tr)
 	c := ts.Client()
 	for _, q := range []struct {
 		method, body string

@@ -69,6 +69,7 @@ func (o Options) withDefaults() Options {
 type Transport struct {
 	o      Options
 	skew   time.Duration // tests let time pass
+	settle time.Duration // settleGrace; tests on a busy machine wait longer
 	pool   pool
 	opened atomic.Uint64
 	inUse  atomic.Int64
@@ -81,7 +82,7 @@ func New(o Options) *Transport {
 	if o.Dial == nil {
 		panic("h1: no Dial")
 	}
-	t := &Transport{o: o.withDefaults()}
+	t := &Transport{o: o.withDefaults(), settle: settleGrace}
 	t.sweeps = t.sweep
 	return t
 }

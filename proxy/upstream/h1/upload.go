@@ -276,7 +276,7 @@ func (up *upload) answered(goOn bool) {
 // settle ends the upload and reports that the whole body went out. Where the
 // connection could be kept, it gets a moment to finish.
 func (up *upload) settle(keep bool) bool {
-	if keep && !up.wait(settleGrace) || !up.joined() {
+	if keep && !up.wait(up.x.t.settle) || !up.joined() {
 		up.stopped.Store(true)
 		if up.goAhead != nil {
 			select {
