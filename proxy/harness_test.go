@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -216,6 +217,7 @@ type rigConfig struct {
 	upstream upstream.Times
 	upURL    string
 	h2       bool
+	fronts   []netip.Prefix
 }
 
 const appHost = "app.example.com"
@@ -275,13 +277,13 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.gate, err = New(Options{
 		Sessions: r.sessions, SignIn: r.signIn, Routes: routes, Live: r.live, Audit: r.events, GatewayURL: "https://sso.example.com",
-		Support: "help@example.com", Log: log,
+		Support: "help@example.com", Log: log, Fronts: c.fronts,
 		Reserved: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { _, _ = io.WriteString(w, "reserved "+q.URL.Path) }),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server = httptest.NewUnstartedServer(web.Handler(r.gate, web.Options{Log: log, Secure: true}))
+	r.server = httptest.NewUnstartedServer(web.Handler(http.HandlerFunc(r.serve), web.Options{Log: log, Secure: true, Trusted: c.fronts}))
 	r.server.Config.ConnContext = ConnContext
 	r.server.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	if c.h2 {
@@ -303,6 +305,15 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 		r.server.Close()
 	})
 	return r
+}
+
+// serve tells questions of fronts from requests, as the whole product does.
+func (r *rig) serve(w http.ResponseWriter, q *http.Request) {
+	if r.gate.AsksForVerdict(q) {
+		r.gate.ServeVerdict(w, q)
+		return
+	}
+	r.gate.ServeHTTP(w, q)
 }
 
 // answerOf is what a raw exchange brought.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -93,4 +94,17 @@ func ownsDomain(live *settings.Settings) func(provider, domain string) bool {
 		p, ok := live.Provider(provider)
 		return ok && slices.ContainsFunc(p.Domains, func(d string) bool { return strings.EqualFold(d, domain) })
 	}
+}
+
+// prefixes reads networks of the config. The error names the key.
+func prefixes(key string, texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, t := range texts {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
