@@ -40,7 +40,7 @@ type Options struct {
 	// (lower case). nil owns none: rules that ask for a domain refuse everybody.
 	OwnsDomain func(provider, domain string) bool
 	Fronts     []netip.Prefix // addresses of proxies that may ask for verdicts, see [Gate.ServeVerdict]
-	Now        clock.Func // default time.Now
+	Now        clock.Func     // default time.Now
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
 }
