@@ -162,6 +162,9 @@ func (f *front) about(r *http.Request, a asked) *http.Request {
 	for _, name := range f.own {
 		delete(in.Header, name)
 	}
+	if len(in.Header["Upgrade"]) > 0 {
+		in.Header["Connection"] = connectionUpgrade // the front's own connection to us is none
+	}
 	return in
 }
 

@@ -94,16 +94,16 @@ func setClientFacts(h http.Header, st *site, client netip.Addr, vals []string) [
 
 // setIdentity adds who asks. An empty value is an absent header (row H06), and
 // nil (a public path) adds nothing.
-func setIdentity(h http.Header, p *session.Principal, vals []string) []string {
+func setIdentity(h http.Header, p *session.Principal, vals []string) {
 	if p == nil {
-		return vals
+		return
 	}
 	m := &p.Member
 	vals = put(h, identity.HeaderUser, encode(string(m.ID), ""), vals)
 	vals = put(h, identity.HeaderPreferredUsername, encode(m.UserName, ""), vals)
 	vals = put(h, identity.HeaderEmail, encode(m.Email, ""), vals)
 	vals = put(h, identity.HeaderName, encode(m.DisplayName, ""), vals)
-	return put(h, identity.HeaderGroups, groups(p.Teams), vals)
+	put(h, identity.HeaderGroups, groups(p.Teams), vals)
 }
 
 // put adds one header from the slice that holds the values of all, so that a
