@@ -227,6 +227,7 @@ type Route struct {
 	StripPrefix  bool     `key:"strip_prefix"`            // take path_prefix off
 	AddPrefix    string   `key:"add_prefix"`              // put before what is sent then
 	BodyLimit    int      `key:"body_limit" unit:"bytes"` // of one request; 0 (default) = none
+	KeepPosts    bool     `key:"keep_posts"`              // a form that meets a session that ran out is kept over the sign-in
 }
 
 // Backend is how a route's upstreams are reached. Zero values mean the defaults named.

@@ -39,6 +39,7 @@ type Options struct {
 	// OwnsDomain reports whether a provider is configured to own an e-mail domain
 	// (lower case). nil owns none: rules that ask for a domain refuse everybody.
 	OwnsDomain func(provider, domain string) bool
+	Forms      FormStore      // of routes that keep forms; nil keeps none
 	Fronts     []netip.Prefix // addresses of proxies that may ask for verdicts, see [Gate.ServeVerdict]
 	Now        clock.Func     // default time.Now
 	Log        *slog.Logger
@@ -110,9 +111,15 @@ func (g *Gate) Owns(host string) bool { return g.routes.Load().Owns(host) }
 
 // ServeHTTP implements http.Handler.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if x, r := g.read(w, r); x != nil {
-		x.pass(r)
+	x, r := g.read(w, r)
+	if x == nil {
+		return
 	}
+	if t, is := x.formSent(r); is {
+		x.sendForm(r, t)
+		return
+	}
+	x.pass(r)
 }
 
 // read reads a request, once, and finds the route it is for. Where the answer is nil,
@@ -134,6 +141,9 @@ func (g *Gate) read(w http.ResponseWriter, r *http.Request) (*exchange, *http.Re
 		r.Host = st.host
 	}
 	switch {
+	case q.Path == web.FormPath:
+		g.forms(w, r, q, st)
+		return nil, nil
 	case q.Reserved():
 		g.o.Reserved.ServeHTTP(w, r)
 		return nil, nil
@@ -216,6 +226,7 @@ type exchange struct {
 	client    netip.Addr
 	ctx       carried
 	webSocket bool
+	sendsForm bool // it is about a kept form itself
 	flight    flight
 	body      clientBody
 	interim   interim

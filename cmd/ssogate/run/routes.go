@@ -26,7 +26,7 @@ func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 	s := proxy.RouteSpec{
 		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, To: upstreamFrom(c, r),
 		Public: r.Public, Teams: r.Teams, Host: r.Host, PreserveHost: r.PreserveHost,
-		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit),
+		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit), KeepForms: r.KeepPosts,
 	}
 	for j := range r.Access {
 		s.Access = append(s.Access, ruleFrom(&r.Access[j]))

@@ -272,7 +272,7 @@ func (s *Server) makeGate(context.Context) error {
 		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
-		Fronts:     fronts,
+		Fronts:     fronts, Forms: forms{s.sessions.pending},
 		Now:        s.now, Log: s.log, Metrics: s.registry,
 	})
 	return err
