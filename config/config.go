@@ -13,6 +13,7 @@ type Config struct {
 	URL               string   `key:"url"`            // gateway origin, e.g. https://sso.example.com
 	Listen            string   `key:"listen"`         // public listener, default ":8443" with tls, "127.0.0.1:8081" without
 	PrivateListen     string   `key:"private_listen"` // health and metrics, default 127.0.0.1:9090
+	Profiling         bool     `key:"profiling"`      // /debug/pprof/ on the private listener
 	TLS               TLS      `key:"tls"`
 	InsecurePlainHTTP bool     `key:"insecure_plain_http"` // plain http on a URL that is not loopback
 	TrustedProxies    []string `key:"trusted_proxies"`     // CIDRs whose X-Forwarded-For is believed; default none

@@ -3,15 +3,19 @@ package gate
 import (
 	"flag"
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
 var (
 	rounds  = flag.Int("gate.rounds", 1, "rounds, each of one slice of every subject")
-	span = flag.Duration("gate.slice", 50*time.Millisecond, "of a slice")
+	span    = flag.Duration("gate.slice", 50*time.Millisecond, "of a slice")
 	conns   = flag.Int("gate.conns", 8, "keep-alive connections of clients")
 	peers   = flag.Bool("gate.peers", false, "also those with a sign-in of their own")
+	profile = flag.String("gate.profile", "", "file for a CPU profile of ssogate with Redis")
+	only    = flag.String("gate.only", "", "names of the subjects, all that contain it; empty = all")
 	out     = flag.String("gate.out", "", "directory of the report; empty = only the test log")
 )
 
@@ -30,6 +34,7 @@ func TestWhatAnAdmittedRequestCosts(t *testing.T) {
 	off, redis := ssogate(t, u, bin, "Redis")
 	_, embedded := ssogate(t, u, bin, "embedded")
 	subjects := []*subject{bareNginx(t, u), bareHAProxy(t, u), goFloor(t, u, false), goFloor(t, u, true), off, redis, embedded, bareCaddy(t, u)}
+	subjects = slices.DeleteFunc(subjects, func(s *subject) bool { return s.name != "Go floor+pool" && !strings.Contains(s.name, *only) })
 	for _, s := range subjects {
 		s.check(t, "")
 		s.connect(*conns)
@@ -41,6 +46,9 @@ func TestWhatAnAdmittedRequestCosts(t *testing.T) {
 		for _, s := range subjects {
 			measure(t, u, s)
 		}
+	}
+	if *profile != "" {
+		keepProfile(t, redis)
 	}
 	report(t, subjects)
 }

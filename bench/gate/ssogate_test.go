@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -59,7 +60,7 @@ func ssogate(t testing.TB, u *upstream, bin, kind string) (off, on *subject) {
 	if text == string(b) {
 		t.Fatalf("no route in %s", b)
 	}
-	text += fmt.Sprintf("\nprivate_listen: %q\nproviders:\n  - id: \"acme\"\n    protocol: \"saml\"\n    metadata_file: \"idp.xml\"\n    join: \"idp\"\n", private)
+	text += fmt.Sprintf("\nprivate_listen: %q\nprofiling: true\nproviders:\n  - id: \"acme\"\n    protocol: \"saml\"\n    metadata_file: \"idp.xml\"\n    join: \"idp\"\n", private)
 	if kind == "Redis" {
 		text += fmt.Sprintf("redis:\n  url: %q\n", testserver.Redis(t))
 	}
@@ -78,6 +79,9 @@ func ssogate(t testing.TB, u *upstream, bin, kind string) (off, on *subject) {
 		t.Fatal(err)
 	}
 	cookie := cookies(v, app)
+	if *profile != "" && kind == "Redis" {
+		profileURL = "http://" + private + "/debug/pprof/profile?seconds=5"
+	}
 	on = &subject{name: "ssogate, " + kind, addr: addr, host: addr, path: "/x", cookie: cookie, roots: []int{cmd.Process.Pid}}
 	off = &subject{name: "ssogate, " + kind + ", auth off", addr: addr, host: addr, path: "/open/x", roots: on.roots, note: "the same process, a public route"}
 	on.check(t, ana.User)
@@ -127,6 +131,34 @@ func register(t testing.TB, idp *ssotest.SAMLIdP, url string) {
 	}
 	if err := idp.RegisterMetadata(b[:n]); err != nil {
 		t.Fatalf("%s: %v", url, err)
+	}
+}
+
+var profileURL string
+
+// keepProfile drives a subject while its process takes a profile of itself.
+func keepProfile(t testing.TB, s *subject) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		_, err := drive(s.clients, 6*time.Second, 0)
+		done <- err
+	}()
+	res, err := http.Get(profileURL) //nolint:gosec // G107: of the program just started
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	f, err := os.Create(*profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := io.Copy(f, res.Body); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }
 
