@@ -37,7 +37,8 @@ const gatewayRead = time.Minute
 type Options struct {
 	Config *config.Config // loaded and validated
 	Log    *slog.Logger
-	Now    clock.Func // time.Now when nil
+	Access *web.AccessLog // access records; nil writes them to Log
+	Now    clock.Func     // time.Now when nil
 	// Listeners replace the config's public listener, and PrivateListener its
 	// private one: for tests, and for the demo, whose two origins are two ports.
 	// The Server closes them.
@@ -52,6 +53,7 @@ type Options struct {
 type Server struct {
 	cfg      *config.Config
 	log      *slog.Logger
+	access   *web.AccessLog
 	now      clock.Func
 	registry *prometheus.Registry
 
@@ -95,7 +97,7 @@ type Server struct {
 // answers yet. After an error everything is closed again.
 func New(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{
-		cfg: o.Config, log: o.Log, now: o.Now, registry: prometheus.NewRegistry(),
+		cfg: o.Config, log: o.Log, access: o.Access, now: o.Now, registry: prometheus.NewRegistry(),
 		settings: &settings.Live{}, providers: newProviderSet(),
 		listeners: o.Listeners, privateListener: o.PrivateListener, redisPrefix: o.RedisPrefix,
 	}
@@ -273,7 +275,7 @@ func (s *Server) makeGate(context.Context) error {
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
 		Fronts:     fronts, Forms: forms{s.sessions.pending},
-		Now:        s.now, Log: s.log, Metrics: s.registry,
+		Now: s.now, Log: s.log, Metrics: s.registry,
 	})
 	return err
 }
@@ -287,7 +289,7 @@ func (s *Server) makeHandlers(context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := web.Options{Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Now: s.now, Metrics: metrics}
+	o := web.Options{Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Access: s.access, Now: s.now, Metrics: metrics}
 	if o.Trusted, err = prefixes("trusted_proxies", s.cfg.TrustedProxies); err != nil {
 		return err
 	}
