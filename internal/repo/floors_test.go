@@ -166,6 +166,15 @@ func TestPackagesThatMustNotKnowEachOther(t *testing.T) {
 	}
 }
 
+// An application imports package identity, and must not have to take anything else.
+func TestIdentityStandsAlone(t *testing.T) {
+	for _, p := range imports(t)["identity"] {
+		if strings.Contains(p, ".") {
+			t.Errorf("identity imports %s: it is for applications, and takes nothing outside of the standard library", p)
+		}
+	}
+}
+
 // viper lower-cases keys and guesses types; it is fenced in where that is undone.
 func TestFencedLibraries(t *testing.T) {
 	fence := map[string][]string{
