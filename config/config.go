@@ -17,6 +17,8 @@ type Config struct {
 	InsecurePlainHTTP bool     `key:"insecure_plain_http"` // plain http on a URL that is not loopback
 	TrustedProxies    []string `key:"trusted_proxies"`     // CIDRs whose X-Forwarded-For is believed; default none
 
+	ForwardAuth ForwardAuth `key:"forward_auth"`
+
 	Organization Organization `key:"organization"`
 	RequireSSO   string       `key:"require_sso"` // "on", "off" or "console" (default: decided in the console)
 	Secrets      Secrets      `key:"secrets"`
@@ -48,6 +50,11 @@ type TLS struct {
 type Certificate struct {
 	CertFile string `key:"cert_file"`
 	KeyFile  string `key:"key_file"`
+}
+
+// ForwardAuth lets proxies of another make ask for verdicts at /.sso/auth/.
+type ForwardAuth struct {
+	From []string `key:"from"` // CIDRs they ask from, within trusted_proxies; default none
 }
 
 // Organization is who the gateway belongs to.
@@ -220,6 +227,7 @@ type Route struct {
 	StripPrefix  bool     `key:"strip_prefix"`            // take path_prefix off
 	AddPrefix    string   `key:"add_prefix"`              // put before what is sent then
 	BodyLimit    int      `key:"body_limit" unit:"bytes"` // of one request; 0 (default) = none
+	KeepPosts    bool     `key:"keep_posts"`              // a form that meets a session that ran out is kept over the sign-in
 }
 
 // Backend is how a route's upstreams are reached. Zero values mean the defaults named.

@@ -146,6 +146,12 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"H03 trust everyone, by halves", "trusted_proxies[0]", "two halves make a whole", func(c *Config) { c.TrustedProxies = []string{"0.0.0.0/1", "128.0.0.0/1"} }},
 		{"H03 trust all global IPv6", "trusted_proxies[0]", "2000::/3 is all there is", func(c *Config) { c.TrustedProxies[0] = "2000::/3" }},
 		{"H03 bits beyond the prefix", "trusted_proxies[0]", "a typing mistake", func(c *Config) { c.TrustedProxies[0] = "10.1.2.3/8" }},
+		{"a front that is not trusted", "forward_auth.from[0]", "its word for the client's address would not count", func(c *Config) { c.ForwardAuth.From = []string{"192.0.2.1/32"} }},
+		{"a front that is wider than what is trusted", "forward_auth.from[0]", "the rest of it is not trusted", func(c *Config) {
+			c.TrustedProxies = []string{"10.1.0.0/16"}
+			c.ForwardAuth.From = []string{"10.0.0.0/8"}
+		}},
+		{"a front without bits", "forward_auth.from[0]", "one form", func(c *Config) { c.ForwardAuth.From = []string{"10.1.2.3"} }},
 		{"H03 bare address", "trusted_proxies[0]", "one form", func(c *Config) { c.TrustedProxies[0] = "10.1.2.3" }},
 		{"H03 proxy listed twice", "trusted_proxies[4]", "one is a mistake", func(c *Config) { c.TrustedProxies = append(c.TrustedProxies, c.TrustedProxies[0]) }},
 		{"private listener on every address", "private_listen", "metrics need no sign-in", func(c *Config) { c.PrivateListen = ":9090" }},

@@ -111,6 +111,26 @@ func (c *Config) validateListeners(fs *faults) {
 		}
 	}
 	fs.unique("trusted_proxies", c.TrustedProxies)
+	c.validateFronts(fs)
+}
+
+// validateFronts wants what asks for verdicts among what is trusted to say who the
+// client is: rules about addresses would otherwise be about the proxy's own.
+func (c *Config) validateFronts(fs *faults) {
+	for i, text := range c.ForwardAuth.From {
+		key := index("forward_auth.from", i)
+		p, err := netip.ParsePrefix(text)
+		switch {
+		case err != nil || p != p.Masked():
+			fs.add(key, "not a network", "write it like 10.0.0.7/32")
+		case !slices.ContainsFunc(c.TrustedProxies, func(t string) bool {
+			o, err := netip.ParsePrefix(t)
+			return err == nil && o.Bits() <= p.Bits() && o.Contains(p.Addr())
+		}):
+			fs.add(key, "is not within trusted_proxies", "list the proxy there too: it tells the address of the client")
+		}
+	}
+	fs.unique("forward_auth.from", c.ForwardAuth.From)
 }
 
 // privateHost reports a listener host that the Internet cannot reach.

@@ -22,3 +22,7 @@ func (benchSessions) Again(context.Context, *http.Request) (*session.Principal, 
 }
 func (benchSessions) Still(*session.Principal) bool { return true }
 func (benchSessions) IsOurCookie(name string) bool  { return strings.HasPrefix(name, "__Host-ssogate-") }
+
+func (benchSessions) Expired(context.Context, *http.Request) (session.Past, error) {
+	return session.Past{}, session.ErrNotPast
+}

@@ -19,6 +19,8 @@ type Sessions interface {
 	// Still re-checks a principal after it was registered (C10): false means a
 	// revocation was applied since it was read.
 	Still(p *session.Principal) bool
+	// Expired answers whose session the cookie was, if that just ran out.
+	Expired(ctx context.Context, r *http.Request) (session.Past, error)
 	// IsOurCookie reports whether a cookie name belongs to ssogate: such cookies
 	// are never forwarded, and an upstream may not set them.
 	IsOurCookie(name string) bool

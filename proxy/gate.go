@@ -39,7 +39,9 @@ type Options struct {
 	// OwnsDomain reports whether a provider is configured to own an e-mail domain
 	// (lower case). nil owns none: rules that ask for a domain refuse everybody.
 	OwnsDomain func(provider, domain string) bool
-	Now        clock.Func // default time.Now
+	Forms      FormStore      // of routes that keep forms; nil keeps none
+	Fronts     []netip.Prefix // addresses of proxies that may ask for verdicts, see [Gate.ServeVerdict]
+	Now        clock.Func     // default time.Now
 	Log        *slog.Logger
 	Metrics    prometheus.Registerer
 }
@@ -109,15 +111,29 @@ func (g *Gate) Owns(host string) bool { return g.routes.Load().Owns(host) }
 
 // ServeHTTP implements http.Handler.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x, r := g.read(w, r)
+	if x == nil {
+		return
+	}
+	if t, is := x.formSent(r); is {
+		x.sendForm(r, t)
+		return
+	}
+	x.pass(r)
+}
+
+// read reads a request, once, and finds the route it is for. Where the answer is nil,
+// the request has been answered.
+func (g *Gate) read(w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	q, err := canonical.Parse(r)
 	if err != nil {
 		g.malformed(w, r, err)
-		return
+		return nil, nil
 	}
 	st := g.routes.Load().at(q.Host)
 	if st == nil {
 		g.notHere(w, r, http.StatusMisdirectedRequest, "unknown_host")
-		return
+		return nil, nil
 	}
 	if r.Host != st.host {
 		// Cookies and sign-in are bound to the configured name: one origin, one name.
@@ -125,19 +141,20 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Host = st.host
 	}
 	switch {
+	case q.Path == web.FormPath:
+		g.forms(w, r, q, st)
+		return nil, nil
 	case q.Reserved():
 		g.o.Reserved.ServeHTTP(w, r)
-		return
+		return nil, nil
 	case q.NearReserved():
 		g.notHere(w, r, http.StatusNotFound, "near_reserved")
-		return
+		return nil, nil
 	case headerLines(r.Header) > maxHeaderLines || cookieCount(r.Header) > maxCookies:
 		g.malformed(w, r, &canonical.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "too_many_headers"})
-		return
+		return nil, nil
 	}
-	if x := g.exchange(w, r, q, st); x != nil {
-		x.pass(r)
-	}
+	return g.exchange(w, r, q, st), r
 }
 
 // exchange finds the route of a request and holds the request to it. Where the answer
@@ -209,6 +226,7 @@ type exchange struct {
 	client    netip.Addr
 	ctx       carried
 	webSocket bool
+	sendsForm bool // it is about a kept form itself
 	flight    flight
 	body      clientBody
 	interim   interim
@@ -225,31 +243,16 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 	// Twice at most: a revocation between reading the principal and registering
 	// makes the first reading stale; it may have been about something else.
 	for range 2 {
-		p, err := g.o.Sessions.Admit(r.Context(), r)
-		if err != nil {
-			if r.Context().Err() != nil {
-				panic(http.ErrAbortHandler) // the client has gone; there is nobody to answer
-			}
-			g.refuse(w, r, x, withoutSession(x.d, err), p)
-			return nil, false
-		}
-		x.p, x.d = p, x.rt.decide(x.q, p, x.facts())
-		if x.d.Verdict != Admit {
-			g.refuse(w, r, x, x.d, p)
-			return nil, false
-		}
-		if x.webSocket && !sameOrigin(r, x.st) {
-			// The cookie came along by itself; only Origin says whose page asks (row W01).
-			g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
+		if !x.person(r) {
 			return nil, false
 		}
 		in, ok := x.enter(r)
 		if !ok {
 			return nil, false
 		}
-		if g.o.Sessions.Still(p) {
+		if g.o.Sessions.Still(x.p) {
 			g.metrics.admitted.Inc()
-			web.Annotate(r.Context(), "member", string(p.Member.ID))
+			web.Annotate(r.Context(), "member", string(x.p.Member.ID))
 			return in, true
 		}
 		x.leave()
@@ -257,6 +260,31 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 	}
 	g.refuse(w, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "revocation_race"}, nil)
 	return nil, false
+}
+
+// person finds out who asks and decides about them. When it answers false, the refusal
+// has been written.
+func (x *exchange) person(r *http.Request) bool {
+	g, w := x.g, x.ResponseWriter
+	p, err := g.o.Sessions.Admit(r.Context(), r)
+	if err != nil {
+		if r.Context().Err() != nil {
+			panic(http.ErrAbortHandler) // the client has gone; there is nobody to answer
+		}
+		g.refuse(w, r, x, withoutSession(x.d, err), p)
+		return false
+	}
+	x.p, x.d = p, x.rt.decide(x.q, p, x.facts())
+	if x.d.Verdict != Admit {
+		g.refuse(w, r, x, x.d, p)
+		return false
+	}
+	if x.webSocket && !sameOrigin(r, x.st) {
+		// The cookie came along by itself; only Origin says whose page asks (row W01).
+		g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
+		return false
+	}
+	return true
 }
 
 // enter registers the request, which from then on can be cut, and answers it

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type fakeSessions struct {
 	by    map[string]*session.Principal
 	errs  map[string]error
 	stale map[*session.Principal]bool
+	past  map[string]member.ID
 	calls int
 
 	panics bool
@@ -68,6 +70,23 @@ func (f *fakeSessions) Admit(_ context.Context, r *http.Request) (*session.Princ
 // Again implements Sessions: here whoever may begin may also go on.
 func (f *fakeSessions) Again(ctx context.Context, r *http.Request) (*session.Principal, error) {
 	return f.Admit(ctx, r)
+}
+
+// Expired implements Sessions: by the cookie's value, whose session it was.
+func (f *fakeSessions) Expired(_ context.Context, r *http.Request) (session.Past, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cs := r.CookiesNamed(cookieName)
+	if len(cs) != 1 {
+		return session.Past{}, session.ErrNoCookie
+	}
+	if err := f.errs["past "+cs[0].Value]; err != nil {
+		return session.Past{}, err
+	}
+	if id := f.past[cs[0].Value]; id != "" {
+		return session.Past{Session: secret.Sum(cs[0].Value), Member: id}, nil
+	}
+	return session.Past{}, session.ErrNotPast
 }
 
 func (f *fakeSessions) Still(p *session.Principal) bool {
@@ -216,6 +235,9 @@ type rigConfig struct {
 	upstream upstream.Times
 	upURL    string
 	h2       bool
+	fronts   []netip.Prefix
+	forms    FormStore
+	now      func() time.Time
 }
 
 const appHost = "app.example.com"
@@ -275,13 +297,13 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.gate, err = New(Options{
 		Sessions: r.sessions, SignIn: r.signIn, Routes: routes, Live: r.live, Audit: r.events, GatewayURL: "https://sso.example.com",
-		Support: "help@example.com", Log: log,
+		Support: "help@example.com", Log: log, Fronts: c.fronts, Forms: c.forms, Now: c.now,
 		Reserved: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { _, _ = io.WriteString(w, "reserved "+q.URL.Path) }),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server = httptest.NewUnstartedServer(web.Handler(r.gate, web.Options{Log: log, Secure: true}))
+	r.server = httptest.NewUnstartedServer(web.Handler(http.HandlerFunc(r.serve), web.Options{Log: log, Secure: true, Trusted: c.fronts}))
 	r.server.Config.ConnContext = ConnContext
 	r.server.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	if c.h2 {
@@ -303,6 +325,15 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 		r.server.Close()
 	})
 	return r
+}
+
+// serve tells questions of fronts from requests, as the whole product does.
+func (r *rig) serve(w http.ResponseWriter, q *http.Request) {
+	if r.gate.AsksForVerdict(q) {
+		r.gate.ServeVerdict(w, q)
+		return
+	}
+	r.gate.ServeHTTP(w, q)
 }
 
 // answerOf is what a raw exchange brought.

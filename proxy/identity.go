@@ -25,7 +25,47 @@ const (
 // starts with X-Forwarded is ours, also what does not exist yet.
 func managed(name string) bool {
 	var buf [40]byte
-	n := 0
+	n := letters(&buf, name)
+	const forwarded = "xforwarded"
+	if n >= len(forwarded) && string(buf[:len(forwarded)]) == forwarded {
+		return true
+	}
+	switch string(buf[:n]) {
+	case "forwarded", // RFC 7239: we do not vouch for what hops before us wrote
+		// paths and hosts that frameworks prefer to the request line (row P05)
+		"xoriginalurl", "xoriginaluri", "xoriginalhost", "xoriginalmethod", "xrewriteurl", "xurlscheme", "frontendhttps",
+		// client addresses (row H03)
+		"xrealip", "xclientip", "trueclientip", "xclusterclientip", "clientip", "cfconnectingip", "fastlyclientip", "xremoteip", "xremoteaddr", "remoteaddr",
+		// CGI's HTTP_PROXY; hop-by-hop fields of upgrades and of HTTP/2
+		"proxy", "http2settings", "proxyconnection", "trailer":
+		return true
+	}
+	return personName(string(buf[:n]))
+}
+
+// namesPerson reports whether an application could take the header, under any
+// spelling, for one that says who asks.
+func namesPerson(name string) bool {
+	var buf [40]byte
+	return personName(string(buf[:letters(&buf, name)]))
+}
+
+// personName is namesPerson for the letters of a name.
+func personName(letters string) bool {
+	if strings.HasPrefix(letters, "xssogate") {
+		return true
+	}
+	switch letters {
+	case "xforwardeduser", "xforwardedpreferredusername", "xforwardedemail", "xforwardedgroups", "xforwardedname",
+		// user names that legacy applications take from a front server
+		"remoteuser", "xremoteuser", "authuser", "xauthuser", "xwebauthuser", "authenticateduser", "xauthenticateduser", "authtype":
+		return true
+	}
+	return false
+}
+
+// letters writes the letters, in lower case, and digits of a name, as many as fit.
+func letters(buf *[40]byte, name string) (n int) {
 	for i := 0; i < len(name) && n < len(buf); i++ {
 		c := name[i]
 		if c >= 'A' && c <= 'Z' {
@@ -36,26 +76,7 @@ func managed(name string) bool {
 			n++
 		}
 	}
-	const forwarded = "xforwarded"
-	if n >= len(forwarded) && string(buf[:len(forwarded)]) == forwarded {
-		return true
-	}
-	if n >= len("xssogate") && string(buf[:len("xssogate")]) == "xssogate" {
-		return true
-	}
-	switch string(buf[:n]) {
-	case "forwarded", // RFC 7239: we do not vouch for what hops before us wrote
-		// paths and hosts that frameworks prefer to the request line (row P05)
-		"xoriginalurl", "xoriginaluri", "xoriginalhost", "xoriginalmethod", "xrewriteurl", "xurlscheme", "frontendhttps",
-		// client addresses (row H03)
-		"xrealip", "xclientip", "trueclientip", "xclusterclientip", "clientip", "cfconnectingip", "fastlyclientip", "xremoteip", "xremoteaddr", "remoteaddr",
-		// user names that legacy applications take from a front server
-		"remoteuser", "xremoteuser", "authuser", "xauthuser", "xwebauthuser", "authenticateduser", "xauthenticateduser", "authtype",
-		// CGI's HTTP_PROXY; hop-by-hop fields of upgrades and of HTTP/2
-		"proxy", "http2settings", "proxyconnection", "trailer":
-		return true
-	}
-	return false
+	return n
 }
 
 // clientFacts is what the application may know of the connection (rows H03, H04):
@@ -73,16 +94,16 @@ func setClientFacts(h http.Header, st *site, client netip.Addr, vals []string) [
 
 // setIdentity adds who asks. An empty value is an absent header (row H06), and
 // nil (a public path) adds nothing.
-func setIdentity(h http.Header, p *session.Principal, vals []string) []string {
+func setIdentity(h http.Header, p *session.Principal, vals []string) {
 	if p == nil {
-		return vals
+		return
 	}
 	m := &p.Member
 	vals = put(h, identity.HeaderUser, encode(string(m.ID), ""), vals)
 	vals = put(h, identity.HeaderPreferredUsername, encode(m.UserName, ""), vals)
 	vals = put(h, identity.HeaderEmail, encode(m.Email, ""), vals)
 	vals = put(h, identity.HeaderName, encode(m.DisplayName, ""), vals)
-	return put(h, identity.HeaderGroups, groups(p.Teams), vals)
+	put(h, identity.HeaderGroups, groups(p.Teams), vals)
 }
 
 // put adds one header from the slice that holds the values of all, so that a

@@ -39,6 +39,7 @@ func (m *liveMetrics) register(l *Live, reg prometheus.Registerer) error {
 type gateMetrics struct {
 	decisions              *prometheus.CounterVec
 	faults                 *prometheus.CounterVec
+	forms                  *prometheus.CounterVec
 	auditLost              prometheus.Counter
 	busy, waiting, healthy *prometheus.Desc
 	admitted               prometheus.Counter // resolved once: the common case costs no look-up
@@ -52,6 +53,9 @@ func (m *gateMetrics) register(reg prometheus.Registerer) error {
 	m.faults = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "proxy_upstream_faults_total", Help: "Requests that the application could not answer, by route and fault.",
 	}, []string{"route", "fault"})
+	m.forms = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "proxy_forms_total", Help: "Forms that met a session that had run out, by what became of them.",
+	}, []string{"result"})
 	m.auditLost = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "proxy_audit_errors_total", Help: "Refusals whose audit event could not be kept. The refusal stood.",
 	})
@@ -60,7 +64,7 @@ func (m *gateMetrics) register(reg prometheus.Registerer) error {
 	m.healthy = prometheus.NewDesc("proxy_upstream_healthy", "1: the upstream is used. 0: it is out, by its health check or by failing requests.", []string{"route", "upstream"}, nil)
 	m.admitted = m.decisions.WithLabelValues(string(Admit), "")
 	m.public = m.decisions.WithLabelValues(string(Public), "")
-	return registerAll(reg, m.decisions, m.faults, m.auditLost)
+	return registerAll(reg, m.decisions, m.faults, m.forms, m.auditLost)
 }
 
 // upstreams tells of the pools of now when somebody asks.

@@ -106,6 +106,12 @@ func (g *Gate) needSession(w http.ResponseWriter, r *http.Request, x *exchange, 
 		h.Set("Content-Length", "0")
 		w.WriteHeader(http.StatusFound)
 	case formPost:
+		if kept, err := x.keep(r); err != nil {
+			g.formStoreFailed(r, err)
+		} else if kept {
+			x.formWaits(r)
+			return
+		}
 		// A redirect would turn the POST into a GET and lose what was typed
 		// without a word (row P09).
 		setChallenge(w.Header(), st, g.o.GatewayURL, fresh)

@@ -24,6 +24,7 @@ type RouteSpec struct {
 	StripPrefix  bool   // take PathPrefix off before it is sent
 	AddPrefix    string // put before what is sent then
 	BodyLimit    int64  // bytes of a request's body; 0 = none
+	KeepForms    bool   // a form that meets a session that ran out is kept over the sign-in
 
 	Access []RuleSpec // in order; the first that matches decides
 	// Public and Teams are the short form of Access: what is public, and the teams of
@@ -34,17 +35,18 @@ type RouteSpec struct {
 
 // Route is one compiled route. Immutable.
 type Route struct {
-	name     string
-	prefix   string // without the slash at its end; "" matches everything
-	methods  []string
-	pool     *upstream.Pool
-	to       upstream.Spec // of the pool
-	stamp    string        // of its files
-	rules    rules
-	host     string // Host header for the upstream; "" is the upstream's own
-	keepHost bool   // it is the app origin's
-	rewrite  rewrite
-	limit    int64
+	name      string
+	prefix    string // without the slash at its end; "" matches everything
+	methods   []string
+	pool      *upstream.Pool
+	to        upstream.Spec // of the pool
+	stamp     string        // of its files
+	rules     rules
+	host      string // Host header for the upstream; "" is the upstream's own
+	keepHost  bool   // it is the app origin's
+	keepForms bool
+	rewrite   rewrite
+	limit     int64
 }
 
 // Routes is an immutable table: build with [Compile], swap whole. Looking up
@@ -119,7 +121,7 @@ func compileRoute(s RouteSpec) (*Route, error) {
 	if err != nil {
 		return nil, fmt.Errorf("path prefix: %w", err)
 	}
-	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), methods: withHead(s.Methods), limit: s.BodyLimit}
+	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), methods: withHead(s.Methods), limit: s.BodyLimit, keepForms: s.KeepForms}
 	if err := rt.aim(s); err != nil {
 		return nil, err
 	}

@@ -53,14 +53,21 @@ var (
 	ErrMismatch = errors.New("session: record does not belong to this id")
 )
 
+// Remembered is how long a store still knows a session that came to its end by itself.
+// Until then a form that was sent too late can be told from a forged one.
+const Remembered = 24 * time.Hour
+
 // Store keeps sessions. Implementations: store/redis and store/sql; both pass
 // sessiontest.Store. Safe for concurrent use. Expired records (absolute end) are
-// never returned.
+// never returned, but by Past.
 type Store interface {
 	// Create adds a new record; an existing hash is an error.
 	Create(ctx context.Context, r Record) error
 	// Get returns the record or ErrNotFound / ErrMismatch.
 	Get(ctx context.Context, h secret.Hash) (Record, error)
+	// Past is Get also for a record whose absolute end was up to [Remembered] ago. One
+	// that Delete removed is not found; of DeleteMember only the epoch tells.
+	Past(ctx context.Context, h secret.Hash) (Record, error)
 	// Touch sets LastSeen of those that exist and were last seen earlier: two
 	// nodes may write back in any order. It never creates a session (C6) and never
 	// moves the absolute end. Missing ones are no error. After an error some may be set.

@@ -148,6 +148,7 @@ const (
 	KindAssertion RecordKind = "assertion"
 	KindAccept    RecordKind = "accept"  // accept code -> outcome, while the person reads the invitation page
 	KindLeaving   RecordKind = "leaving" // a browser that signs out at its IdP too
+	KindForm      RecordKind = "form"    // a form that waits while somebody signs in again, see proxy.FormStore
 	KindBounce    RecordKind = "bounce"  // a browser was sent on once for an unsolicited response
 
 	// The lane of tests (see testrun.go). Live code never reads them.

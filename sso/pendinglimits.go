@@ -10,7 +10,8 @@ import (
 
 // Limits of a [Pending] store.
 const (
-	MaxPendingValue = 16 << 10 // bytes of one value
+	MaxPendingValue = 16 << 10  // bytes of one value
+	MaxFormValue    = 264 << 10 // of one of KindForm
 	MaxTake         = 8        // keys of one Take
 
 	// verifiedFactor: records made only after an IdP's answer was verified get
@@ -30,7 +31,7 @@ var ErrPending = errors.New("sso: not a valid pending record")
 // having signed in anywhere. Kinds not known to come after a verified answer are.
 func (k RecordKind) Anonymous() bool {
 	switch k {
-	case KindCode, KindHandoff, KindUsed, KindAssertion, KindAccept:
+	case KindCode, KindHandoff, KindUsed, KindAssertion, KindAccept, KindForm:
 		return false
 	default:
 		return true
@@ -41,10 +42,22 @@ func (k RecordKind) Anonymous() bool {
 // the operator allows n pending sign-ins. Each kind has a budget of its own. (C13)
 func (k RecordKind) Budget(n int) (records, bytes int64) {
 	records, bytes = int64(n), int64(n)*meanValue
-	if !k.Anonymous() {
+	switch {
+	case k == KindForm:
+		// Forms are large and few, and losing one to a full store is a nuisance, no more.
+		records = max(records/10, 1)
+	case !k.Anonymous():
 		records *= verifiedFactor
 	}
 	return records, bytes
+}
+
+// MaxValue is how many bytes one value of kind k may have.
+func (k RecordKind) MaxValue() int {
+	if k == KindForm {
+		return MaxFormValue
+	}
+	return MaxPendingValue
 }
 
 // Check reports whether k can name a record: a kind of lower-case letters (it
@@ -71,8 +84,8 @@ func CheckPut(k Key, value []byte, until, now time.Time) error {
 	if err := k.Check(); err != nil {
 		return err
 	}
-	if len(value) > MaxPendingValue {
-		return fmt.Errorf("%w: %s of %d bytes, at most %d", ErrPending, k.Kind, len(value), MaxPendingValue)
+	if len(value) > k.Kind.MaxValue() {
+		return fmt.Errorf("%w: %s of %d bytes, at most %d", ErrPending, k.Kind, len(value), k.Kind.MaxValue())
 	}
 	if until.Sub(now) < time.Millisecond {
 		return fmt.Errorf("%w: %s has already expired", ErrPending, k.Kind)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -58,6 +59,7 @@ func newApp(p pace) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
 	mux.HandleFunc("GET /whoami", a.whoami)
+	mux.HandleFunc("POST /echo", a.echo)
 	mux.HandleFunc("GET /ws", a.ws)
 	mux.HandleFunc("GET /events", a.events)
 	mux.HandleFunc("GET /download", a.download)
@@ -126,6 +128,18 @@ func (a *app) whoami(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(map[string]any{"headers": got, "cookies": len(r.Cookies())})
+}
+
+// echo answers what was sent, and by whom.
+func (a *app) echo(w http.ResponseWriter, r *http.Request) {
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		http.Error(w, "demo: body: "+err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(map[string]any{"body": string(b), "type": r.Header.Get("Content-Type"), "user": r.Header.Get("X-Forwarded-Preferred-Username")})
 }
 
 // tick is one message of either stream.

@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,19 +49,9 @@ func TestSignInThroughTheDocumentedTLSFront(t *testing.T) {
 	port := freePort(t)
 	gateway, app := "https://sso.example.test:"+port, "https://app.example.test:"+port
 	g := startBehind(t, gateway, app)
-	runNginx(t, nginx, dir, port, g.addr)
+	runNginx(t, nginx, dir, "nginx.conf", port, g.addr)
 
-	rt := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if strings.Contains(addr, ".example.test:") {
-				addr = "127.0.0.1:" + port
-			}
-			// The member comes from another address than nginx, which alone is trusted.
-			return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext(ctx, network, addr)
-		},
-	}
-	t.Cleanup(rt.CloseIdleConnections)
+	rt := towards(t, pool, port)
 	id := g.create(rt, g.ana.User)
 	v := demo.NewVisitor().Through(rt)
 	page, err := v.SignIn(t.Context(), app+"/?through=nginx", "SAML", g.ana)
@@ -108,6 +99,22 @@ func TestSignInThroughTheDocumentedTLSFront(t *testing.T) {
 	}
 }
 
+// towards is a client of everything at example.test, which a front serves on a port.
+func towards(t *testing.T, pool *x509.CertPool, port string) *http.Transport {
+	rt := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.Contains(addr, ".example.test:") {
+				addr = "127.0.0.1:" + port
+			}
+			// The member comes from another address than the front, which alone is trusted.
+			return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext(ctx, network, addr)
+		},
+	}
+	t.Cleanup(rt.CloseIdleConnections)
+	return rt
+}
+
 // behind is a gateway without the demo around it, as it stands behind a front.
 type behind struct {
 	t     *testing.T
@@ -116,9 +123,12 @@ type behind struct {
 	token string
 	ana   ssotest.Person
 	log   *logBuffer
+	app   string                      // host:port of the application
+	seen  atomic.Pointer[http.Header] // of the last request to it
 }
 
-func startBehind(t *testing.T, gateway, app string) *behind {
+// startBehind starts the product. change alters its config before it is checked.
+func startBehind(t *testing.T, gateway, app string, change ...func(*config.Config)) *behind {
 	t.Helper()
 	b := &behind{t: t, token: "ssogate_scim_" + secret.NewToken(), ana: demo.People()[0], log: &logBuffer{}}
 	b.scim = gateway + "/api/0/organizations/acme/scim/v2"
@@ -129,8 +139,14 @@ func startBehind(t *testing.T, gateway, app string) *behind {
 	if err != nil {
 		t.Fatal(err)
 	}
-	upstream := httptest.NewServer(demo.App())
+	application := demo.App()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := r.Header.Clone()
+		b.seen.Store(&h)
+		application.ServeHTTP(w, r)
+	}))
 	t.Cleanup(upstream.Close)
+	b.app = strings.TrimPrefix(upstream.URL, "http://")
 	public, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -155,6 +171,9 @@ func startBehind(t *testing.T, gateway, app string) *behind {
 	c.SCIM.Connections = []config.SCIMConnection{{Provider: "okta", Tokens: []config.SCIMToken{{Name: "test", Token: b.token}}}}
 	c.Routes = []config.Route{{Name: "app", Origins: []string{app}, Upstream: upstream.URL}}
 	c.Outbound.Allow = []string{strings.TrimPrefix(idpServer.URL, "http://")}
+	for _, alter := range change {
+		alter(c)
+	}
 	c.ApplyDefaults()
 	if faults := c.Validate(); len(faults) > 0 {
 		t.Fatal(faults)
@@ -261,19 +280,20 @@ func selfSigned(t *testing.T, dir string, names ...string) *x509.CertPool {
 	return pool
 }
 
-// runNginx runs the documented config until the test ends.
-func runNginx(t *testing.T, bin, dir, port, upstream string) {
+// runNginx runs a documented config until the test ends. more are further texts of it
+// to replace, in pairs.
+func runNginx(t *testing.T, bin, dir, file, port, upstream string, more ...string) {
 	t.Helper()
-	raw, err := os.ReadFile("../../deploy/nginx.conf")
+	raw, err := os.ReadFile("../../deploy/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := strings.NewReplacer(
+	conf := strings.NewReplacer(append(more,
 		"127.0.0.1:8081", upstream, "listen 443 ssl", "listen 127.0.0.1:"+port+" ssl",
 		"listen 80;", "listen 127.0.0.1:"+freePort(t)+";",
 		"sso.example.com", "sso.example.test", "app.example.com", "app.example.test",
 		"/etc/ssl/ssogate.crt", filepath.Join(dir, "ssogate.crt"), "/etc/ssl/ssogate.key", filepath.Join(dir, "ssogate.key"),
-	).Replace(string(raw))
+	)...).Replace(string(raw))
 	temp := ""
 	for _, k := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temp += fmt.Sprintf("    %s_temp_path %s;\n", k, filepath.Join(dir, k))
@@ -284,14 +304,23 @@ func runNginx(t *testing.T, bin, dir, port, upstream string) {
 	if err := os.WriteFile(path, []byte(main), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	runFront(t, port, bin, "-e", filepath.Join(dir, "error.log"), "-c", path)
+}
+
+// runFront runs a proxy until the test ends, and waits until it listens.
+func runFront(t *testing.T, port, bin string, args ...string) {
+	t.Helper()
+	log := &logBuffer{}
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, bin, "-e", filepath.Join(dir, "error.log"), "-c", path)
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	if err := cmd.Start(); err != nil {
 		cancel()
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	for range 400 {
+	for range 1000 {
 		c, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			_ = c.Close()
@@ -299,6 +328,5 @@ func runNginx(t *testing.T, bin, dir, port, upstream string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-	t.Fatalf("nginx does not listen: %s", log)
+	t.Fatalf("%s does not listen: %s", bin, log.tail(4000))
 }

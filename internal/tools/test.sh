@@ -33,6 +33,8 @@ missing() {
 	have_postgres || echo postgresql
 	have_chromium || echo chromium
 	have nginx || echo nginx-light
+	have haproxy || echo haproxy
+	have caddy || echo caddy
 	have gcc || echo gcc libc6-dev
 }
 

@@ -16,6 +16,7 @@ type Page struct {
 	Retry     time.Duration // sets Retry-After when positive
 	Fragment  bool          // load /static/fragment.js, which adds location.hash to the actions (gateway origin only)
 	Post      *Post         // a form for another site that a small script submits at once (gateway origin only)
+	Onward    bool          // its forms go to an application, whose answer may lead anywhere
 	Support   string        // whom to ask: an e-mail address, URL or plain text
 	Reference string        // set by WritePage from the request id when empty
 }

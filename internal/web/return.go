@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// FormPath is the page of an app origin on which a form waits that met a session that
+// had run out.
+const FormPath = "/.sso/form"
+
 // Limits of a return path: path with query, and fragment, each for itself, so
 // that a long fragment never costs the path.
 const (
@@ -21,9 +25,12 @@ const (
 // vanish wherever they stand, leading controls and spaces are stripped, and
 // "//" or "/\" starts a host. Paths that the gate would refuse anyway (dot
 // segments, "//", encoded slashes and controls) and paths under the reserved
-// prefix /.sso/ are dropped too: a sign-in must not end on an error or on an
-// action (R02).
+// prefix /.sso/ are dropped too, but for [FormPath], which only asks: a sign-in must
+// not end on an error or on an action (R02).
 func SafeReturn(raw string) string {
+	if raw == FormPath {
+		return raw
+	}
 	rest, fragment, _ := strings.Cut(raw, "#")
 	if len(rest) > maxReturn || len(fragment) > maxFragment || !printable(rest) || !printable(fragment) {
 		return "/"

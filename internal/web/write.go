@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -87,6 +88,9 @@ func WritePage(w http.ResponseWriter, r *http.Request, p Page) {
 	h := w.Header()
 	secureHeaders(h, r)
 	policy := "default-src 'none'; style-src " + theLook().styles + "; form-action " + v.target + "; frame-ancestors 'none'; base-uri 'none'"
+	if p.Onward {
+		policy = strings.Replace(policy, "; form-action "+v.target, "", 1)
+	}
 	if v.Script != "" {
 		policy += "; script-src 'self'"
 	}

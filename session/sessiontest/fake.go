@@ -107,6 +107,15 @@ func (f *Fake) Create(ctx context.Context, r session.Record) error {
 
 // Get implements session.Store.
 func (f *Fake) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
+	return f.get(ctx, h, 0)
+}
+
+// Past implements session.Store.
+func (f *Fake) Past(ctx context.Context, h secret.Hash) (session.Record, error) {
+	return f.get(ctx, h, session.Remembered)
+}
+
+func (f *Fake) get(ctx context.Context, h secret.Hash, late time.Duration) (session.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.begin(ctx); err != nil {
@@ -119,7 +128,7 @@ func (f *Fake) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
 	if r.Hash != h || r.Check() != nil {
 		return session.Record{}, session.ErrMismatch
 	}
-	if !f.live(r) {
+	if !f.now().Before(r.Expires.Add(late)) {
 		return session.Record{}, session.ErrNotFound
 	}
 	return r, nil

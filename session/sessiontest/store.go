@@ -39,6 +39,7 @@ func Store(t *testing.T, open func(t *testing.T, now clock.Func) session.Store) 
 		{"TouchNeverCreates/C6", "a touch after logout must not bring the session back", touchNeverCreates},
 		{"TouchRace/C6", "touches racing a deletion must not bring the session back", touchRace},
 		{"AbsoluteEnd/K06", "no activity moves the absolute end", absoluteEnd},
+		{"Remembered", "a session that ended by itself is known for a day, one that was ended is not", remembered},
 		{"DeleteMember/C7", "only sessions of that member with a lower epoch end, and they are counted", deleteMember},
 		{"DeleteMemberLate/C7", "a late revocation does not end sessions made after re-activation", deleteMemberLate},
 		{"DeleteMemberStaleIndex", "sessions that ended or expired before are not counted and do no harm", deleteMemberStale},
@@ -107,6 +108,36 @@ func (e *env) wantDeleted(id member.ID, below int64, want int) {
 	e.Helper()
 	if n, err := e.s.DeleteMember(e.ctx, id, below); err != nil || n != want {
 		e.Errorf("delete sessions of %q below epoch %d: got %d, %v; want %d", id, below, n, err, want)
+	}
+}
+
+func remembered(e *env) {
+	r := e.create("late", "m1", 1)
+	ended := e.create("ended", "m1", 1)
+	if got, err := e.s.Past(e.ctx, r.Hash); err != nil || got != r {
+		e.Errorf("live: got %+v, %v", got, err)
+	}
+	if err := e.s.Delete(e.ctx, ended.Hash); err != nil {
+		e.Fatal(err)
+	}
+	e.clock.Advance(r.Expires.Sub(e.clock.Now()))
+	e.wantGone(r)
+	if got, err := e.s.Past(e.ctx, r.Hash); err != nil || got.Hash != r.Hash || got.Member != r.Member || got.Epoch != r.Epoch || !got.Expires.Equal(r.Expires) {
+		e.Errorf("at its end: got %+v, %v", got, err)
+	}
+	if got, err := e.s.List(e.ctx, "m1"); err != nil || len(got) != 0 {
+		e.Errorf("it is listed: %v, %v", got, err)
+	}
+	if got, err := e.s.Past(e.ctx, ended.Hash); !errors.Is(err, session.ErrNotFound) {
+		e.Errorf("ended: got %+v, %v", got, err)
+	}
+	e.clock.Advance(session.Remembered - time.Millisecond)
+	if _, err := e.s.Past(e.ctx, r.Hash); err != nil {
+		e.Errorf("just within the day: %v", err)
+	}
+	e.clock.Advance(time.Millisecond)
+	if got, err := e.s.Past(e.ctx, r.Hash); !errors.Is(err, session.ErrNotFound) {
+		e.Errorf("a day later: got %+v, %v", got, err)
 	}
 }
 

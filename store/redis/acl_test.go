@@ -115,7 +115,9 @@ func TestTheDocumentedACLIsEnough(t *testing.T) {
 			sessiontest.Store(t, func(t *testing.T, now clock.Func) session.Store {
 				o := under(t)
 				o.Now = now
-				return open(t, o).Sessions()
+				d := open(t, o)
+				d.Remember(true)
+				return d.Sessions()
 			})
 			ssotest.Pending(t, func(t *testing.T, now clock.Func) sso.Pending {
 				o := under(t)

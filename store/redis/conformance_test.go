@@ -69,7 +69,9 @@ func TestSessions(t *testing.T) {
 		sessiontest.Store(t, func(t *testing.T, now clock.Func) session.Store {
 			o := place(t)
 			o.Now = now
-			return open(t, o).Sessions()
+			d := open(t, o)
+			d.Remember(true)
+			return d.Sessions()
 		})
 	})
 }

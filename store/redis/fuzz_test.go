@@ -31,7 +31,7 @@ func FuzzSessionRecord(f *testing.F) {
 	f.Add(`{"id":"`+good.Hash.String()+`","v":1}`, "", "0", "1")
 	s := &Sessions{db: &DB{now: func() time.Time { return now }}}
 	f.Fuzz(func(t *testing.T, d, member, epoch, seen string) {
-		r, err := s.decode(good.Hash, []any{d, member, epoch, seen})
+		r, err := s.decode(good.Hash, []any{d, member, epoch, seen}, 0)
 		if err != nil {
 			if !errors.Is(err, session.ErrMismatch) && !errors.Is(err, session.ErrNotFound) {
 				t.Errorf("an answer that was read is %v, want ErrMismatch or ErrNotFound", err)

@@ -57,6 +57,8 @@ type DB struct {
 	suspect  atomic.Int64 // when connections were last under suspicion, unix nanoseconds
 	renewed  atomic.Int64 // when they were last replaced, unix nanoseconds
 
+	remember atomic.Bool
+
 	closing sync.Mutex
 	closed  bool
 	retired map[*client]*time.Timer // replaced, and closed when their calls have ended

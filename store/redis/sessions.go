@@ -35,6 +35,11 @@ const (
 // skew nor a clock set back gives anybody more time (K06, fault 16).
 type Sessions struct{ db *DB }
 
+// Remember says whether sessions that begin from now on are remembered for
+// [session.Remembered] beyond their end, in a copy that admits nobody. It doubles the
+// memory of a session, so it is for installations that ask for it. Off at first.
+func (d *DB) Remember(on bool) { d.remember.Store(on) }
+
 // Sessions answers the session store on this connection.
 func (d *DB) Sessions() *Sessions { return &Sessions{db: d} }
 
@@ -47,6 +52,9 @@ type storedRecord struct {
 }
 
 func (d *DB) sessionKey(h secret.Hash) string { return d.prefix + "s:{" + h.String() + "}" }
+
+// pastKey is of the copy, in the same slot.
+func (d *DB) pastKey(h secret.Hash) string { return d.prefix + "p:{" + h.String() + "}" }
 
 // memberKey quotes the id, so that no id can carry a hash tag or a key of its own.
 func (d *DB) memberKey(id member.ID) string {
@@ -82,9 +90,14 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 		return err
 	}
 	var created int
+	var after int64
+	if s.db.remember.Load() {
+		after = life + session.Remembered.Milliseconds()
+	}
 	key = s.db.sessionKey(r.Hash)
+	keys := []string{key, s.db.pastKey(r.Hash)}
 	err = s.db.call(ctx, "session_create", key, func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		created, err = run(ctx, c, scriptCreate, []string{key}, d, string(r.Member), r.Epoch, r.LastSeen.UnixMilli(), life).Int()
+		created, err = run(ctx, c, scriptCreate, keys, d, string(r.Member), r.Epoch, r.LastSeen.UnixMilli(), life, after).Int()
 		return err
 	})
 	if err != nil {
@@ -98,34 +111,48 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 
 // Get implements session.Store.
 func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
+	return s.get(ctx, "session_get", s.db.sessionKey(h), h, 0)
+}
+
+// Past implements session.Store. It knows of sessions that began after [DB.Remember].
+func (s *Sessions) Past(ctx context.Context, h secret.Hash) (session.Record, error) {
+	r, err := s.Get(ctx, h) // it knows the last use; the copy does not
+	if errors.Is(err, session.ErrNotFound) {
+		return s.get(ctx, "session_past", s.db.pastKey(h), h, session.Remembered)
+	}
+	return r, err
+}
+
+func (s *Sessions) get(ctx context.Context, op, key string, h secret.Hash, late time.Duration) (session.Record, error) {
 	var fields []any
-	err := s.db.call(ctx, "session_get", s.db.sessionKey(h), func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		fields, err = s.fetch(ctx, c, h).Result()
+	err := s.db.call(ctx, op, key, func(ctx context.Context, c goredis.UniversalClient) (err error) {
+		fields, err = s.fetch(ctx, c, key).Result()
 		return err
 	})
 	if err != nil {
 		return session.Record{}, err
 	}
-	r, err := s.decode(h, fields)
+	r, err := s.decode(h, fields, late)
 	if errors.Is(err, session.ErrMismatch) {
 		s.db.mismatch(ctx, "session "+h.Short(), func(ctx context.Context, c goredis.UniversalClient) bool {
-			again, err := s.fetch(ctx, c, h).Result()
+			again, err := s.fetch(ctx, c, key).Result()
 			if err != nil {
 				return false
 			}
-			_, err = s.decode(h, again)
+			_, err = s.decode(h, again, late)
 			return !errors.Is(err, session.ErrMismatch)
 		})
 	}
 	return r, err
 }
 
-func (s *Sessions) fetch(ctx context.Context, c goredis.Cmdable, h secret.Hash) *goredis.SliceCmd {
-	return c.HMGet(ctx, s.db.sessionKey(h), "d", "m", "e", "seen")
+func (s *Sessions) fetch(ctx context.Context, c goredis.Cmdable, key string) *goredis.SliceCmd {
+	return c.HMGet(ctx, key, "d", "m", "e", "seen")
 }
 
-// decode reads what fetch answered and believes none of it.
-func (s *Sessions) decode(h secret.Hash, fields []any) (session.Record, error) {
+// decode reads what fetch answered and believes none of it. late is how long after its
+// end a record still counts.
+func (s *Sessions) decode(h secret.Hash, fields []any, late time.Duration) (session.Record, error) {
 	if len(fields) != 4 {
 		return session.Record{}, session.ErrMismatch
 	}
@@ -153,7 +180,7 @@ func (s *Sessions) decode(h secret.Hash, fields []any) (session.Record, error) {
 	}
 	// The server's own expiry is not enough: its clock may run slow, and a
 	// restored backup may know nothing of it.
-	if !s.db.now().Before(r.Expires) {
+	if !s.db.now().Before(r.Expires.Add(late)) {
 		return session.Record{}, session.ErrNotFound
 	}
 	return r.Stored(), nil
@@ -186,7 +213,7 @@ func (s *Sessions) Delete(ctx context.Context, h secret.Hash) error {
 	var owner string
 	key := s.db.sessionKey(h)
 	err := s.db.call(ctx, "session_delete", key, func(ctx context.Context, c goredis.UniversalClient) (err error) {
-		owner, err = run(ctx, c, scriptDelete, []string{key}).Text()
+		owner, err = run(ctx, c, scriptDelete, []string{key, s.db.pastKey(h)}).Text()
 		return err
 	})
 	if err != nil || owner == "" {
@@ -340,7 +367,7 @@ func (s *Sessions) read(ctx context.Context, id member.ID, names []string, out [
 	err := s.db.each(ctx, "session_read", keys, func(ctx context.Context, c goredis.UniversalClient, at []int) error {
 		_, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
 			for _, i := range at {
-				answers[i] = s.fetch(ctx, p, hashes[i])
+				answers[i] = s.fetch(ctx, p, keys[i])
 			}
 			return nil
 		})
@@ -350,7 +377,7 @@ func (s *Sessions) read(ctx context.Context, id member.ID, names []string, out [
 		return nil, err
 	}
 	for i, a := range answers {
-		r, err := s.decode(hashes[i], a.Val())
+		r, err := s.decode(hashes[i], a.Val(), 0)
 		switch {
 		case errors.Is(err, session.ErrMismatch), err == nil && r.Member != id:
 			s.db.metrics.mismatch()

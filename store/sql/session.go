@@ -64,6 +64,15 @@ func (s *Sessions) Create(ctx context.Context, r session.Record) error {
 
 // Get implements session.Store.
 func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, error) {
+	return s.get(ctx, h, 0)
+}
+
+// Past implements session.Store.
+func (s *Sessions) Past(ctx context.Context, h secret.Hash) (session.Record, error) {
+	return s.get(ctx, h, session.Remembered)
+}
+
+func (s *Sessions) get(ctx context.Context, h secret.Hash, late time.Duration) (session.Record, error) {
 	var r session.Record
 	err := s.view(ctx, "get", func(tx *sql.Tx) error {
 		var err error
@@ -78,7 +87,7 @@ func (s *Sessions) Get(ctx context.Context, h secret.Hash) (session.Record, erro
 		return session.Record{}, session.ErrMismatch
 	case err != nil:
 		return session.Record{}, fmt.Errorf("sql: get session: %w", err)
-	case !s.now().Before(r.Expires):
+	case !s.now().Before(r.Expires.Add(late)):
 		return session.Record{}, session.ErrNotFound
 	}
 	return r, nil
@@ -182,12 +191,12 @@ func (s *Sessions) List(ctx context.Context, id member.ID) ([]session.Record, er
 	return out, nil
 }
 
-// Sweep removes the sessions that have expired, in small transactions. Reads
-// never answer them anyway: call it now and then, every few minutes will do.
+// Sweep removes the sessions that have expired and need not be remembered any more,
+// in small transactions. Reads never answer them anyway: call it now and then, every few minutes will do.
 func (s *Sessions) Sweep(ctx context.Context) error {
 	_, err := s.db.sweep(ctx, func(tx *sql.Tx) (int64, error) {
 		res, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE hash IN
-			(SELECT hash FROM sessions WHERE expires <= $1 ORDER BY expires LIMIT $2)`, ms(s.now()), sweepBatch)
+			(SELECT hash FROM sessions WHERE expires <= $1 ORDER BY expires LIMIT $2)`, ms(s.now().Add(-session.Remembered)), sweepBatch)
 		if err != nil {
 			return 0, fmt.Errorf("sql: sweep sessions: %w", err)
 		}

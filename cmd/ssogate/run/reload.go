@@ -56,6 +56,7 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 	if len(certs) > 0 {
 		s.certs.list.Store(&certs)
 	}
+	s.remember(c)
 	s.gate.SetRoutes(routes)
 	// Whoever was let in by a rule that is gone must not stay on an open stream.
 	s.live.Cut(ctx, member.Revocation{Kind: member.Recheck, Scope: member.ScopeAll})

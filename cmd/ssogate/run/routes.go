@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 	s := proxy.RouteSpec{
 		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, To: upstreamFrom(c, r),
 		Public: r.Public, Teams: r.Teams, Host: r.Host, PreserveHost: r.PreserveHost,
-		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit),
+		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit), KeepForms: r.KeepPosts,
 	}
 	for j := range r.Access {
 		s.Access = append(s.Access, ruleFrom(&r.Access[j]))
@@ -93,4 +94,17 @@ func ownsDomain(live *settings.Settings) func(provider, domain string) bool {
 		p, ok := live.Provider(provider)
 		return ok && slices.ContainsFunc(p.Domains, func(d string) bool { return strings.EqualFold(d, domain) })
 	}
+}
+
+// prefixes reads networks of the config. The error names the key.
+func prefixes(key string, texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, t := range texts {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -264,11 +263,16 @@ func (s *Server) provider(id string) sso.Provider {
 	return s.providers.get(id)
 }
 
-func (s *Server) makeGate(context.Context) (err error) {
+func (s *Server) makeGate(context.Context) error {
+	fronts, err := prefixes("forward_auth.from", s.cfg.ForwardAuth.From)
+	if err != nil {
+		return err
+	}
 	s.gate, err = proxy.New(proxy.Options{
 		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
+		Fronts:     fronts, Forms: forms{s.sessions.pending},
 		Now:        s.now, Log: s.log, Metrics: s.registry,
 	})
 	return err
@@ -284,12 +288,8 @@ func (s *Server) makeHandlers(context.Context) error {
 		return err
 	}
 	o := web.Options{Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Now: s.now, Metrics: metrics}
-	for _, t := range s.cfg.TrustedProxies {
-		p, err := netip.ParsePrefix(t)
-		if err != nil {
-			return fmt.Errorf("trusted_proxies: %w", err)
-		}
-		o.Trusted = append(o.Trusted, p)
+	if o.Trusted, err = prefixes("trusted_proxies", s.cfg.TrustedProxies); err != nil {
+		return err
 	}
 	host := strings.ToLower(s.cfg.URL[strings.Index(s.cfg.URL, "://")+3:])
 	o.Kind = func(r *http.Request) string {
@@ -349,8 +349,12 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 // byHost gives the gateway origin its own handler and everything else to the
 // gate, which refuses hosts it does not know. A host is compared whole, port
 // included: another port is another origin.
-func byHost(host string, gateway, gate http.Handler) http.Handler {
+func byHost(host string, gateway http.Handler, gate *proxy.Gate) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gate.AsksForVerdict(r) { // under whatever name a proxy calls us
+			gate.ServeVerdict(w, r)
+			return
+		}
 		if strings.EqualFold(r.Host, host) {
 			gateway.ServeHTTP(w, r)
 			return

@@ -20,6 +20,7 @@ type sessionStores struct {
 	wakes    session.Wakes // nil without Redis: nodes then find rows at their next poll
 	shares   sso.Shares    // nil without Redis: each node then counts for itself
 	ping     func(context.Context) error
+	remember func(bool) // nil where sessions that ran out are known anyway
 }
 
 func (s *Server) openSessions(ctx context.Context) error {
@@ -53,7 +54,8 @@ func (s *Server) openSessions(ctx context.Context) error {
 	if err := s.claim(ctx, r); err != nil {
 		return err
 	}
-	s.sessions = sessionStores{sessions: r.Sessions(), pending: r.Pending(), wakes: r.Wakes(), shares: r.Limits(), ping: r.Ping}
+	s.sessions = sessionStores{sessions: r.Sessions(), pending: r.Pending(), wakes: r.Wakes(), shares: r.Limits(), ping: r.Ping, remember: r.Remember}
+	s.remember(s.cfg)
 	return nil
 }
 
