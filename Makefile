@@ -10,7 +10,7 @@ FUZZTIME ?= 20s
 ROUNDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt fuzz bench scimbench samlbench interop kill cutoff websockets screenshots
+.PHONY: help demo test build lint fmt fuzz bench scimbench samlbench interop kill cutoff websockets streams screenshots
 
 help: ## Say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -59,6 +59,9 @@ cutoff: ## Cut a member off ROUNDS (1000) times across three nodes, while things
 
 websockets: ## Open 10,000 idle WebSockets on one gateway, revoke one member, print the memory of each
 	SSOGATE_WEBSOCKETS=10000 go test -count=1 -timeout 9m -v -run 'TestW03IdleWebSockets' ./proxy
+
+streams: ## Send 10 GiB up and down through the gate, print the memory it takes
+	go test -count=1 -timeout 30m -v -run 'TestLargeTransfers' ./proxy -args -large 10737418240
 
 screenshots: ## Make the pictures in docs/screenshots anew, with Chromium
 	SSOGATE_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run 'TestBrowserFollows|TestBrowserThatBlocks' ./internal/gatetest

@@ -212,22 +212,45 @@ type Mail struct {
 // Route sends requests of hosts and a path prefix to an upstream. It has more fields
 // than other structs: it is where an operator describes one application.
 type Route struct {
-	Name         string   `key:"name"`
-	Origins      []string `key:"origins"`                 // app origins, e.g. https://app.example.com or https://*.apps.example.com
-	PathPrefix   string   `key:"path_prefix"`             // default "/"
-	Methods      []string `key:"methods"`                 // that may be used at all; empty = the usual ones
-	Upstream     string   `key:"upstream"`                // http://, https://, h2c:// URL or unix:/path
-	Upstreams    []string `key:"upstreams"`               // instead, where there are several of one kind
-	Backend      Backend  `key:"backend"`                 // how they are reached
-	Public       []string `key:"public"`                  // exact paths or "/dir/*"
-	Teams        []string `key:"teams"`                   // slugs, any of which may pass; empty = any member
-	Access       []Rule   `key:"access"`                  // instead of public and teams; the first that matches decides
-	Host         string   `key:"host"`                    // sent to the application; default the upstream's
-	PreserveHost bool     `key:"preserve_host"`           // the browser's instead
-	StripPrefix  bool     `key:"strip_prefix"`            // take path_prefix off
-	AddPrefix    string   `key:"add_prefix"`              // put before what is sent then
-	BodyLimit    int      `key:"body_limit" unit:"bytes"` // of one request; 0 (default) = none
-	KeepPosts    bool     `key:"keep_posts"`              // a form that meets a session that ran out is kept over the sign-in
+	Name         string           `key:"name"`
+	Origins      []string         `key:"origins"`                 // app origins, e.g. https://app.example.com or https://*.apps.example.com
+	PathPrefix   string           `key:"path_prefix"`             // default "/"
+	Methods      []string         `key:"methods"`                 // that may be used at all; empty = the usual ones
+	Upstream     string           `key:"upstream"`                // http://, https://, h2c:// URL or unix:/path
+	Upstreams    []string         `key:"upstreams"`               // instead, where there are several of one kind
+	Backend      Backend          `key:"backend"`                 // how they are reached
+	Public       []string         `key:"public"`                  // exact paths or "/dir/*"
+	Teams        []string         `key:"teams"`                   // slugs, any of which may pass; empty = any member
+	Access       []Rule           `key:"access"`                  // instead of public and teams; the first that matches decides
+	Host         string           `key:"host"`                    // sent to the application; default the upstream's
+	PreserveHost bool             `key:"preserve_host"`           // the browser's instead
+	StripPrefix  bool             `key:"strip_prefix"`            // take path_prefix off
+	AddPrefix    string           `key:"add_prefix"`              // put before what is sent then
+	BodyLimit    int              `key:"body_limit" unit:"bytes"` // of one request; 0 (default) = none
+	NoWebSockets bool             `key:"no_websockets"`           // upgrades are refused
+	WSOrigins    []string         `key:"websocket_origins"`       // beside the app's own
+	CORS         CORS             `key:"cors"`                    // pages of other origins that may call it
+	SharedCache  bool             `key:"shared_cache"`            // the application says what shared caches keep
+	HSTS         time.Duration    `key:"hsts"`                    // default: as the application says
+	Answers      []ResponseHeader `key:"response_headers"`        // added to what it answers
+	KeepPosts    bool             `key:"keep_posts"`              // a form that meets a session that ran out is kept over the sign-in
+}
+
+// CORS lets scripts of other origins call a route. The gate answers their preflights.
+type CORS struct {
+	Origins     []string      `key:"origins"`     // exactly, never "*"
+	Methods     []string      `key:"methods"`     // default: those of the route
+	Headers     []string      `key:"headers"`     // that may be sent
+	Expose      []string      `key:"expose"`      // that may be read
+	Credentials bool          `key:"credentials"` // with cookies
+	MaxAge      time.Duration `key:"max_age"`     // that a browser remembers; default its own
+}
+
+// ResponseHeader is added to what an application answers.
+type ResponseHeader struct {
+	Name    string `key:"name"`
+	Value   string `key:"value"`   // empty takes the application's away
+	Replace bool   `key:"replace"` // also what it says itself
 }
 
 // Backend is how a route's upstreams are reached. Zero values mean the defaults named.

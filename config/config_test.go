@@ -152,6 +152,24 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 			c.ForwardAuth.From = []string{"10.0.0.0/8"}
 		}},
 		{"a front without bits", "forward_auth.from[0]", "one form", func(c *Config) { c.ForwardAuth.From = []string{"10.1.2.3"} }},
+		{"W01 sockets from anywhere", "routes[0].websocket_origins[0]", "every page could open one", func(c *Config) { c.Routes[0].WSOrigins = []string{"*"} }},
+		{"W01 sockets from null", "routes[0].websocket_origins[0]", "every sandboxed page is null", func(c *Config) { c.Routes[0].WSOrigins = []string{"null"} }},
+		{"sockets of others, and none", "routes[0].websocket_origins", "which is it?", func(c *Config) {
+			c.Routes[0].NoWebSockets, c.Routes[0].WSOrigins = true, []string{"https://x.example.com"}
+		}},
+		{"cors for all", "routes[0].cors.origins[0]", "every page could read it", func(c *Config) { c.Routes[0].CORS.Origins = []string{"*"} }},
+		{"cors with a path", "routes[0].cors.origins[0]", "browsers send none", func(c *Config) { c.Routes[0].CORS.Origins = []string{"https://x.example.com/a"} }},
+		{"cors for nobody", "routes[0].cors.origins", "it does nothing", func(c *Config) { c.Routes[0].CORS.Credentials = true }},
+		{"cors with a wildcard header", "routes[0].cors.headers[0]", "not valid with credentials", func(c *Config) {
+			c.Routes[0].CORS = CORS{Origins: []string{"https://x.example.com"}, Headers: []string{"*"}}
+		}},
+		{"hsts for a second", "routes[0].hsts", "a missing unit", func(c *Config) { c.Routes[0].HSTS = 1 }},
+		{"K01 a cookie for everybody", "routes[0].response_headers[0]", "a session of the operator's choice", func(c *Config) {
+			c.Routes[0].Answers = []ResponseHeader{{Name: "set-cookie", Value: "a=b"}}
+		}},
+		{"T01 a length for everybody", "routes[0].response_headers[0]", "framing", func(c *Config) { c.Routes[0].Answers = []ResponseHeader{{Name: "Content-Length", Value: "1"}} }},
+		{"C11 a line break", "routes[0].response_headers[0]", "a second header", func(c *Config) { c.Routes[0].Answers = []ResponseHeader{{Name: "X-A", Value: "a\r\nb"}} }},
+		{"a header of nothing", "routes[0].response_headers[0]", "it does nothing", func(c *Config) { c.Routes[0].Answers = []ResponseHeader{{Name: "X-A"}} }},
 		{"H03 bare address", "trusted_proxies[0]", "one form", func(c *Config) { c.TrustedProxies[0] = "10.1.2.3" }},
 		{"H03 proxy listed twice", "trusted_proxies[4]", "one is a mistake", func(c *Config) { c.TrustedProxies = append(c.TrustedProxies, c.TrustedProxies[0]) }},
 		{"private listener on every address", "private_listen", "metrics need no sign-in", func(c *Config) { c.PrivateListen = ":9090" }},

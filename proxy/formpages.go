@@ -78,8 +78,10 @@ func (x *exchange) showForm(r *http.Request, p *session.Principal, t formTicket)
 		Status: http.StatusOK, Title: "Send your form now?", Account: p.Member.UserName, Support: x.g.o.Support, Onward: true,
 		Lead: "You are signed in again. This is what you were about to send. If you have sent it in the meantime, do not send it twice.",
 		Facts: []web.Fact{
-			{Label: "Application", Value: x.st.host}, {Label: "Page", Value: path},
-			{Label: "Filled in", Value: time.UnixMilli(h.At).UTC().Format("15:04 UTC, 2 January 2006")}, {Label: "Size", Value: bytesText(h.Size)},
+			{Label: "Application", Value: x.st.host},
+			{Label: "Page", Value: path},
+			{Label: "Filled in", Value: time.UnixMilli(h.At).UTC().Format("15:04 UTC, 2 January 2006")},
+			{Label: "Size", Value: bytesText(h.Size)},
 		},
 		Actions: []web.Action{
 			// To the address of the form itself, so that what the application answers stands where it belongs.

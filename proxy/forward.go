@@ -93,9 +93,10 @@ var (
 // received looks at the application's answer before anything of it is passed on.
 func (x *exchange) received(res *http.Response) error {
 	stripSetCookies(res.Header, x.g.o.Sessions.IsOurCookie)
-	if x.p != nil {
+	if x.p != nil && !x.rt.shared {
 		keepPrivate(res.Header)
 	}
+	x.mergeCORS(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		app, ok := res.Body.(io.ReadWriteCloser)
 		if !ok || !x.webSocket || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
@@ -111,6 +112,7 @@ func (x *exchange) received(res *http.Response) error {
 	if x.rt.rewrite != (rewrite{}) {
 		x.mapBack(res.Header)
 	}
+	x.rt.dress(res.Header, x.st)
 	if isEventStream(res.Header) {
 		return x.becomeStream()
 	}

@@ -170,7 +170,7 @@ func (f *front) about(r *http.Request, a asked) *http.Request {
 
 // verdict decides as pass does, and says so instead of forwarding.
 func (x *exchange) verdict(r *http.Request, f *front) {
-	switch x.d, _ = x.rt.before(x.q, x.facts()); x.d.Verdict {
+	switch x.d = x.early(); x.d.Verdict {
 	case Deny:
 		x.g.refuse(x.ResponseWriter, r, x, x.d, nil)
 		return

@@ -188,7 +188,14 @@ func (g *Gate) exchange(w http.ResponseWriter, r *http.Request, q canonical.Requ
 // pass decides, and forwards what may pass.
 func (x *exchange) pass(r *http.Request) {
 	var ok bool
-	switch x.d, _ = x.rt.before(x.q, x.facts()); x.d.Verdict {
+	if len(x.rt.cors.origins) > 0 {
+		x.crossOrigin(r)
+		if preflight(r) {
+			x.answerPreflight(r)
+			return
+		}
+	}
+	switch x.d = x.early(); x.d.Verdict {
 	case Deny:
 		x.g.refuse(x.ResponseWriter, r, x, x.d, nil)
 		return
@@ -227,6 +234,7 @@ type exchange struct {
 	ctx       carried
 	webSocket bool
 	sendsForm bool // it is about a kept form itself
+	cors      bool // a page of an allowed origin asks
 	flight    flight
 	body      clientBody
 	interim   interim
@@ -279,7 +287,7 @@ func (x *exchange) person(r *http.Request) bool {
 		g.refuse(w, r, x, x.d, p)
 		return false
 	}
-	if x.webSocket && !sameOrigin(r, x.st) {
+	if x.webSocket && !x.mayOpen(r) {
 		// The cookie came along by itself; only Origin says whose page asks (row W01).
 		g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
 		return false
@@ -341,31 +349,6 @@ func (x *exchange) still() error {
 func (x *exchange) leave() {
 	x.flight.leave()
 	x.flight.cancel(nil)
-}
-
-// webSocket reports whether r is a WebSocket handshake (RFC 6455 section 4.1).
-// ok is false when it asks for any other upgrade: h2c would be a tunnel through
-// the gate for whole connections, and a list of protocols lets the application
-// choose (row P10).
-func webSocket(r *http.Request) (ws, ok bool) {
-	up := r.Header["Upgrade"]
-	if len(up) == 0 || len(up) == 1 && up[0] == "" {
-		return false, true // "Connection: upgrade" alone is a common proxy's habit
-	}
-	ws = len(up) == 1 && strings.EqualFold(up[0], "websocket") &&
-		r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 &&
-		r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
-		hasToken(r.Header["Connection"], "upgrade") &&
-		len(r.Header["Sec-Websocket-Key"]) == 1 &&
-		len(r.Header["Sec-Websocket-Version"]) == 1
-	return ws, ws
-}
-
-// sameOrigin is true only for exactly one Origin that is the app's own. A
-// program without a browser sends none; it has no business with a browser's cookie.
-func sameOrigin(r *http.Request, st *site) bool {
-	o := r.Header["Origin"]
-	return len(o) == 1 && o[0] == st.origin
 }
 
 func hasToken(values []string, token string) bool {

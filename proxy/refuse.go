@@ -126,7 +126,7 @@ func (g *Gate) needSession(w http.ResponseWriter, r *http.Request, x *exchange, 
 		if fresh {
 			title, detail = "fresh sign-in required", "This needs a sign-in that is not so long ago. Open "+st.origin+x.q.Path+" in a browser, then repeat the request."
 		}
-		web.WriteProblem(w, r, http.StatusUnauthorized, title, detail)
+		g.problem(w, r, http.StatusUnauthorized, title, detail)
 	}
 }
 
@@ -179,7 +179,7 @@ func (g *Gate) forbidden(w http.ResponseWriter, r *http.Request, x *exchange, d 
 	}
 	if p != nil {
 		page.Account = p.Member.UserName
-	} else if d.Reason == "address" || d.Reason == "nobody" || d.Reason == "no_rule" {
+	} else if d.Reason == "address" || d.Reason == "nobody" || d.Reason == "no_websockets" || d.Reason == "cors_origin" || d.Reason == "no_rule" {
 		// Decided before anybody was asked who they are: another account changes nothing.
 		page.Lead = "The gateway does not let this through, whoever asks. If you think that it should, ask whoever looks after access."
 		page.Actions = nil
@@ -205,6 +205,10 @@ func reasonText(reason string) string {
 		return "this page can only be opened from certain networks"
 	case "nobody", "no_rule":
 		return "this page is closed to everybody"
+	case "no_websockets":
+		return "this page takes no WebSockets"
+	case "cors_origin":
+		return "pages of other sites may not use this"
 	case "origin":
 		return "the connection was opened by a page of another site"
 	default:
@@ -324,7 +328,7 @@ func (g *Gate) answer(w http.ResponseWriter, r *http.Request, p web.Page) {
 	if p.Retry > 0 {
 		setRetryAfter(w.Header())
 	}
-	web.WriteProblem(w, r, p.Status, p.Title, p.Lead)
+	g.problem(w, r, p.Status, p.Title, p.Lead)
 }
 
 // note puts a decision into the access record, the metrics and, where it is a

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ssogate/ssogate/proxy/canonical"
 	"github.com/ssogate/ssogate/proxy/upstream"
@@ -19,12 +20,18 @@ type RouteSpec struct {
 	Methods      []string // that may be used at all; none = all that the gate knows
 	Upstream     string   // the short form of To with one URL
 	To           upstream.Spec
-	Host         string // to send instead of the upstream's
-	PreserveHost bool   // send the app origin's
-	StripPrefix  bool   // take PathPrefix off before it is sent
-	AddPrefix    string // put before what is sent then
-	BodyLimit    int64  // bytes of a request's body; 0 = none
-	KeepForms    bool   // a form that meets a session that ran out is kept over the sign-in
+	Host         string           // to send instead of the upstream's
+	PreserveHost bool             // send the app origin's
+	StripPrefix  bool             // take PathPrefix off before it is sent
+	AddPrefix    string           // put before what is sent then
+	BodyLimit    int64            // bytes of a request's body; 0 = none
+	NoWebSockets bool             // upgrades are refused
+	WSOrigins    []string         // other than the app's own from which WebSockets may be opened
+	CORS         CORS             //
+	SharedCache  bool             // what the application says of shared caches stands, also about members' pages
+	HSTS         time.Duration    // Strict-Transport-Security on its answers; 0 = the application's own
+	Answers      []ResponseHeader // that its answers get
+	KeepForms    bool             // a form that meets a session that ran out is kept over the sign-in
 
 	Access []RuleSpec // in order; the first that matches decides
 	// Public and Teams are the short form of Access: what is public, and the teams of
@@ -44,6 +51,11 @@ type Route struct {
 	rules     rules
 	host      string // Host header for the upstream; "" is the upstream's own
 	keepHost  bool   // it is the app origin's
+	noWS      bool
+	wsOrigins []string
+	cors      cors
+	shared    bool
+	answers   []answered
 	keepForms bool
 	rewrite   rewrite
 	limit     int64
@@ -121,7 +133,7 @@ func compileRoute(s RouteSpec) (*Route, error) {
 	if err != nil {
 		return nil, fmt.Errorf("path prefix: %w", err)
 	}
-	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), methods: withHead(s.Methods), limit: s.BodyLimit, keepForms: s.KeepForms}
+	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), methods: withHead(s.Methods), limit: s.BodyLimit, keepForms: s.KeepForms, noWS: s.NoWebSockets, shared: s.SharedCache}
 	if err := rt.aim(s); err != nil {
 		return nil, err
 	}
@@ -129,6 +141,9 @@ func compileRoute(s RouteSpec) (*Route, error) {
 		if !canonical.KnownMethod(m) {
 			return nil, fmt.Errorf("method %q is none of %s", m, canonical.Methods)
 		}
+	}
+	if err := rt.answering(s); err != nil {
+		return nil, err
 	}
 	specs, err := s.access()
 	if err != nil {
@@ -145,6 +160,25 @@ func compileRoute(s RouteSpec) (*Route, error) {
 		rt.rules.byPath = rt.rules.byPath || r.exact.some
 	}
 	return rt, errors.Join(faults...)
+}
+
+// answering reads what concerns answers, and pages of other origins.
+func (rt *Route) answering(s RouteSpec) (err error) {
+	for _, raw := range s.WSOrigins {
+		o, err := parseOrigin(raw)
+		if err != nil {
+			return fmt.Errorf("websocket origins: %w", err)
+		}
+		rt.wsOrigins = append(rt.wsOrigins, o.origin)
+	}
+	if rt.noWS && len(rt.wsOrigins) > 0 {
+		return errors.New("websocket origins, and no websockets")
+	}
+	if rt.cors, err = compileCORS(s.CORS, rt); err != nil {
+		return err
+	}
+	rt.answers, err = compileAnswers(s.Answers, s.HSTS)
+	return err
 }
 
 // access is the list of rules, also where the short form was written.

@@ -27,6 +27,10 @@ func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, To: upstreamFrom(c, r),
 		Public: r.Public, Teams: r.Teams, Host: r.Host, PreserveHost: r.PreserveHost,
 		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit), KeepForms: r.KeepPosts,
+		NoWebSockets: r.NoWebSockets, WSOrigins: r.WSOrigins, CORS: proxy.CORS(r.CORS), SharedCache: r.SharedCache, HSTS: r.HSTS,
+	}
+	for _, h := range r.Answers {
+		s.Answers = append(s.Answers, proxy.ResponseHeader(h))
 	}
 	for j := range r.Access {
 		s.Access = append(s.Access, ruleFrom(&r.Access[j]))
