@@ -36,6 +36,7 @@ type Cookies struct {
 	ring   keyRing
 	reread reread
 	secure bool
+	app    string // name of the session cookie there, which every request asks for
 }
 
 // NewCookies takes 64-byte keys (32 to authenticate, 32 to encrypt), the current
@@ -45,6 +46,7 @@ type Cookies struct {
 // (protocols W6).
 func NewCookies(secure bool, keys ...[]byte) (*Cookies, error) {
 	c := &Cookies{secure: secure}
+	c.app = c.spell(App, "session")
 	if err := c.SetKeys(keys...); err != nil {
 		return nil, err
 	}
@@ -53,6 +55,13 @@ func NewCookies(secure bool, keys ...[]byte) (*Cookies, error) {
 
 // name of a cookie: purpose is "session" or "binding".
 func (c *Cookies) name(d Door, purpose string) string {
+	if d == App && purpose == "session" && c.app != "" {
+		return c.app
+	}
+	return c.spell(d, purpose)
+}
+
+func (c *Cookies) spell(d Door, purpose string) string {
 	n := cookiePrefix + string(d) + "-" + purpose
 	if c.secure {
 		return hostPrefix + n

@@ -158,7 +158,7 @@ func (n *node) hit(key cacheKey, gen int64) (*Principal, error) {
 			return e.p, nil
 		}
 	}
-	return n.m.hit(key, gen)
+	return n.m.hit(key, gen, n.m.now())
 }
 
 // read mirrors Manager.read. A client that hangs up is not modelled.

@@ -37,9 +37,16 @@ type lease struct {
 
 // held reports whether the lease is live now, and its generation.
 func (l *lease) held() (gen int64, ok bool) {
+	gen, _, ok = l.heldAt()
+	return gen, ok
+}
+
+// heldAt is held, and when that was.
+func (l *lease) heldAt() (gen int64, now moment, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.gen, l.live(l.moment())
+	now = l.moment()
+	return l.gen, now, l.live(now)
 }
 
 // moment is a point of time by both clocks.

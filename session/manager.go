@@ -43,6 +43,7 @@ type Manager struct {
 	provider func(id string) bool
 	settings Settings
 	flights  flights
+	steady   *steadyClock // whose now Lister asks
 }
 
 // ManagerOptions are what a Manager works with; all but Now are required.
@@ -70,8 +71,10 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	steady := newSteady(o.Now, bootTime)
 	return &Manager{
-		Lister:  *newLister(o.Store, o.Directory, o.Limits.Idle, Steady(o.Now)),
+		Lister:  *newLister(o.Store, o.Directory, o.Limits.Idle, steady.now),
+		steady:  steady,
 		cookies: o.Cookies, cutoff: o.Cutoff, limits: o.Limits, provider: o.ProviderActive, settings: o.Settings,
 	}, nil
 }
@@ -120,8 +123,8 @@ func (m *Manager) admit(ctx context.Context, r *http.Request, d Door) (*Principa
 	}
 	host := Host(r.Host)
 	key := keyOf(d, host, value)
-	if gen, leased := m.cutoff.lease.held(); leased {
-		if p, err := m.hit(key, gen); p != nil || err != nil {
+	if gen, now, leased := m.cutoff.lease.heldAt(); leased {
+		if p, err := m.hit(key, gen, m.steady.at(now.boot)); p != nil || err != nil {
 			return p, err
 		}
 	}
@@ -154,7 +157,7 @@ func (m *Manager) admit(ctx context.Context, r *http.Request, d Door) (*Principa
 }
 
 // hit answers from the cache, or (nil, nil) when it has nothing usable.
-func (m *Manager) hit(key cacheKey, gen int64) (*Principal, error) {
+func (m *Manager) hit(key cacheKey, gen int64, now time.Time) (*Principal, error) {
 	e := m.cutoff.cache.get(key)
 	if e == nil {
 		return nil, nil
@@ -162,7 +165,6 @@ func (m *Manager) hit(key cacheKey, gen int64) (*Principal, error) {
 	if !m.usable(e, gen) {
 		return nil, nil // stale: read again; put replaces it
 	}
-	now := m.now()
 	seen := time.UnixMilli(e.seen.Load())
 	if !now.Before(e.p.Expires) {
 		m.cutoff.cache.remove(key)
@@ -227,14 +229,15 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 		return nil, time.Time{}, ErrMember
 	}
 	snap.Member.Document = nil
-	return &Principal{
+	p := &Principal{
 		Session: h, Member: snap.Member, Teams: snap.Teams, Provider: rec.Provider, Index: rec.SessionIndex,
 		Issued: rec.Issued, AuthTime: rec.AuthTime, Expires: rec.Expires, Seq: rec.Seq,
 		// The snapshot shows every row up to its own number, which is never below
 		// what was applied before the read began. Without it nobody could be admitted
 		// while a row is being applied, not even to be re-checked for that row.
 		asOf: max(asOf, snap.Seq),
-	}, seen, nil
+	}
+	return p.Remember(), seen, nil
 }
 
 // dead reports whether something ended this very session, or everything its

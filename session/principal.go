@@ -21,6 +21,7 @@ type Principal struct {
 	Expires  time.Time // absolute end
 	Seq      int64     // the revocation log's number at sign-in: what ends everybody from a later row on ends this
 	asOf     int64     // applied number before the reads (C3)
+	memo     *Memo     // see [Principal.Memo]
 }
 
 // Has reports whether the principal is in the team.
