@@ -35,6 +35,9 @@ func (e *RefusedError) Error() string {
 // Unwrap returns the cause.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
+// NotMine is the reason of an issuer that has not made the token: another may have.
+const NotMine = "jwt_issuer"
+
 func refused(reason string) error { return &RefusedError{Reason: reason} }
 
 // Options of [NewAdmitter]. Tokens and Cutoff are required.

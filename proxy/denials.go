@@ -15,7 +15,7 @@ import (
 const (
 	denialsPerSecond = 10
 	recordTimeout    = 500 * time.Millisecond
-	maxReasons       = 64 // reasons are our own words; the bound is a second lock
+	maxReasons       = 128 // reasons are our own words; the bound is a second lock
 )
 
 // denials writes refusals to the audit log, bounded and aggregated (design

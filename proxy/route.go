@@ -25,6 +25,9 @@ type RouteSpec struct {
 	AddPrefix    string // put before what is sent then
 	BodyLimit    int64  // bytes of a request's body; 0 = none
 
+	Machines      MachineSpec // that may use it with a bearer
+	Authorization string      // what becomes of the client's: AuthorizationAuto, -Pass or -Strip
+
 	Access []RuleSpec // in order; the first that matches decides
 	// Public and Teams are the short form of Access: what is public, and the teams of
 	// which a member must be in any for the rest; none = any member. Not beside Access.
@@ -45,6 +48,9 @@ type Route struct {
 	keepHost bool   // it is the app origin's
 	rewrite  rewrite
 	limit    int64
+
+	machines      MachineSpec
+	authorization string
 }
 
 // Routes is an immutable table: build with [Compile], swap whole. Looking up
@@ -120,7 +126,7 @@ func compileRoute(s RouteSpec) (*Route, error) {
 		return nil, fmt.Errorf("path prefix: %w", err)
 	}
 	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), methods: withHead(s.Methods), limit: s.BodyLimit}
-	if err := rt.aim(s); err != nil {
+	if err := errors.Join(rt.aim(s), rt.takeMachines(s)); err != nil {
 		return nil, err
 	}
 	for _, m := range s.Methods {

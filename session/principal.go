@@ -42,6 +42,15 @@ func MachineID(name string) string { return machinePrefix + name }
 // Name is the machine's in rules and lists.
 func (m *Machine) Name() string { return strings.TrimPrefix(m.ID, machinePrefix) }
 
+// Is reports whether a rule's word means the machine: its name, or "ISSUER/*" for any
+// that the issuer vouches for.
+func (m *Machine) Is(word string) bool {
+	if issuer, any := strings.CutSuffix(word, "/*"); any && m.Issuer != "" {
+		return issuer == m.Issuer
+	}
+	return word == m.Name()
+}
+
 // Subject is who the principal is to an application: the member's id or the machine's.
 func (p *Principal) Subject() string {
 	if p.Machine != nil {
