@@ -22,6 +22,7 @@ import (
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/machine"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
 	"github.com/ssogate/ssogate/scim"
@@ -80,6 +81,8 @@ type Server struct {
 	flow      *sso.Flow
 	gate      *proxy.Gate
 	routes    *proxy.Routes
+	machines  *machine.Admitter
+	issuers   map[string]*machineIssuer // of the routes in force; see rerouting
 
 	background []func(context.Context)
 	sweepers   []func(context.Context) error
@@ -127,10 +130,12 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"database", s.openDatabase},
 		{"session store", s.openSessions},
 		{"settings", s.loadSettings},
+		{"outbound calls", s.openOutbound},
 		{"routes", s.compileRoutes},
 		{"certificates", s.loadCertificates},
 		{"streams", s.makeLive},
 		{"cut-off", s.makeCutoff},
+		{"machines", s.makeMachines},
 		{"mail", s.makeMail},
 		{"cookie keys", s.makeCookies},
 		{"sessions", s.makeManager},
@@ -186,11 +191,6 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 		return err
 	})
 	return nil
-}
-
-func (s *Server) compileRoutes(context.Context) (err error) {
-	s.routes, err = routesFrom(s.cfg)
-	return err
 }
 
 func (s *Server) loadCertificates(context.Context) error {
@@ -266,7 +266,7 @@ func (s *Server) provider(id string) sso.Provider {
 
 func (s *Server) makeGate(context.Context) (err error) {
 	s.gate, err = proxy.New(proxy.Options{
-		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
+		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
 		Now:        s.now, Log: s.log, Metrics: s.registry,
