@@ -36,6 +36,7 @@ func (c *Config) validateRoutes(fs *faults) {
 		methods(fs, join(at, "methods"), r.Methods)
 		r.validateAccess(fs, at)
 		r.validateAnswering(fs, at)
+		c.validateMachines(fs, at, r)
 		for j, team := range r.Teams {
 			if !teamSlug(team) {
 				fs.add(index(join(at, "teams"), j), "not a team slug", "use a-z, 0-9, - _ and . as shown in the console")

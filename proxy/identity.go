@@ -98,8 +98,8 @@ func setIdentity(h http.Header, p *session.Principal, vals []string) {
 	if p == nil {
 		return
 	}
-	m := &p.Member
-	vals = put(h, identity.HeaderUser, encode(string(m.ID), ""), vals)
+	m := &p.Member // empty for a machine
+	vals = put(h, identity.HeaderUser, encode(p.Subject(), ""), vals)
 	vals = put(h, identity.HeaderPreferredUsername, encode(m.UserName, ""), vals)
 	vals = put(h, identity.HeaderEmail, encode(m.Email, ""), vals)
 	vals = put(h, identity.HeaderName, encode(m.DisplayName, ""), vals)

@@ -86,6 +86,7 @@ func (x *exchange) outHeader(in http.Header) http.Header {
 		h["User-Agent"] = noUserAgent // otherwise net/http writes its own name
 	}
 	stripCookies(h, x.g.o.Sessions.IsOurCookie)
+	x.setAuthorization(h)
 	vals := make([]string, 0, 9)
 	vals = setClientFacts(h, x.st, x.client, vals)
 	setIdentity(h, x.p, vals)

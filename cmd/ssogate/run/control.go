@@ -38,6 +38,7 @@ type Control struct {
 	Settings  SettingsAdmin
 	Tests     TestAdmin
 	Explain   Explainer
+	Machines  MachineAdmin
 	close     func() error
 }
 
@@ -90,6 +91,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 		Settings:  storedSettings{versions},
 		Tests:     storedTests{stores},
 		Explain:   storedExplainer(c, db, dir, versions),
+		Machines:  storedMachines{db, nodes},
 		close:     stores.close,
 	}, nil
 }
@@ -107,6 +109,7 @@ func (s *Server) ownControl() *Control {
 		Settings:  storedSettings{s.versions},
 		Tests:     ownTests{s},
 		Explain:   s.ownExplainer(),
+		Machines:  storedMachines{s.db, s.cutoff},
 		close:     func() error { return nil }, // the process closes what it serves
 	}
 }
@@ -176,6 +179,7 @@ func (c *Control) handler() http.Handler {
 	c.serveSettings(mux)
 	c.serveTests(mux)
 	c.serveExplain(mux)
+	c.serveMachines(mux)
 	return mux
 }
 
@@ -191,6 +195,7 @@ func remoteControl(client *http.Client) *Control {
 		Settings:  remoteSettings{client},
 		Tests:     remoteTests{client},
 		Explain:   remoteExplainer{client},
+		Machines:  remoteMachines{client},
 		close:     func() error { client.CloseIdleConnections(); return nil },
 	}
 }

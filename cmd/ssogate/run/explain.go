@@ -148,7 +148,7 @@ func storedExplainer(c *config.Config, db *sql.DB, dir *member.Directory, versio
 		return settings.Merge(*file, nil, v), nil
 	}
 	return explainer{db: db, dir: dir, now: time.Now, live: live, routes: func() (func(proxy.Question) proxy.Explanation, error) {
-		t, err := routesFrom(c)
+		t, err := routesFrom(c, func(name string) proxy.Issuer { return absentIssuer(name) })
 		if err != nil {
 			return nil, errors.Join(errors.New("run: the routes of the config file cannot be used"), err)
 		}

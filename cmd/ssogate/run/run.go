@@ -21,6 +21,7 @@ import (
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/machine"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
 	"github.com/ssogate/ssogate/scim"
@@ -81,6 +82,8 @@ type Server struct {
 	flow      *sso.Flow
 	gate      *proxy.Gate
 	routes    *proxy.Routes
+	machines  *machine.Admitter
+	issuers   map[string]*machineIssuer // of the routes in force; see rerouting
 
 	background []func(context.Context)
 	sweepers   []func(context.Context) error
@@ -128,10 +131,12 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"database", s.openDatabase},
 		{"session store", s.openSessions},
 		{"settings", s.loadSettings},
+		{"outbound calls", s.openOutbound},
 		{"routes", s.compileRoutes},
 		{"certificates", s.loadCertificates},
 		{"streams", s.makeLive},
 		{"cut-off", s.makeCutoff},
+		{"machines", s.makeMachines},
 		{"mail", s.makeMail},
 		{"cookie keys", s.makeCookies},
 		{"sessions", s.makeManager},
@@ -187,11 +192,6 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 		return err
 	})
 	return nil
-}
-
-func (s *Server) compileRoutes(context.Context) (err error) {
-	s.routes, err = routesFrom(s.cfg)
-	return err
 }
 
 func (s *Server) loadCertificates(context.Context) error {
@@ -271,7 +271,7 @@ func (s *Server) makeGate(context.Context) error {
 		return err
 	}
 	s.gate, err = proxy.New(proxy.Options{
-		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
+		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
 		Fronts:     fronts, Forms: forms{s.sessions.pending},
