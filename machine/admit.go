@@ -119,10 +119,7 @@ func (a *Admitter) read(ctx context.Context, h secret.Hash) (*session.Principal,
 		case !t.Is(h):
 			return session.Principal{}, 0, refused("token_unknown")
 		}
-		return session.Principal{
-			Session: h, Machine: &session.Machine{ID: session.MachineID(t.Name), Routes: t.Routes},
-			Teams: t.Teams, Issued: t.Created, Expires: t.Expires,
-		}, seq, nil
+		return t.Principal(), seq, nil
 	})
 }
 

@@ -31,6 +31,15 @@ type Token struct {
 	Teams  []string // slugs
 }
 
+// Principal is who has the token. It says nothing about whether the token is good.
+func (t Token) Principal() session.Principal {
+	h, _ := secret.ParseHash(t.Hash) // the zero hash of an unreadable one is nobody's
+	return session.Principal{
+		Session: h, Machine: &session.Machine{ID: session.MachineID(t.Name), Routes: t.Routes},
+		Teams: t.Teams, Issued: t.Created, Expires: t.Expires,
+	}
+}
+
 // Use is when and from where a token was last used.
 type Use struct {
 	ID   string // of the token
