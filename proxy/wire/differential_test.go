@@ -173,16 +173,16 @@ func seeds() (out []string) {
 		"POST /x?y HTTP/1.1\r\nHost: a:1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n"+get,
 		"GET / HTTP/1.0\r\n\r\n", "\r\n"+get, "POST / HTTP/1.1\r\nHost: a\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n")
 	for _, r := range refusals {
-		if len(r.head) < 4096 {
-			out = append(out, fill(r.head)+get)
+		if len(r.stream) < 4096 {
+			out = append(out, fill(r.stream)+get)
 		}
 	}
 	for _, e := range encodings {
-		out = append(out, "POST / HTTP/1.1\r\nHost: a\r\n"+e+"\r\n\r\n0\r\n\r\n"+get)
+		out = append(out, "POST / HTTP/1.1\r\nHost: a\r\n"+e.stream+"\r\n\r\n0\r\n\r\n"+get)
 	}
 	for _, c := range chunks {
-		if len(c.body) < 4096 {
-			out = append(out, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"+c.body+get)
+		if len(c.stream) < 4096 {
+			out = append(out, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"+c.stream+get)
 		}
 	}
 	return out
