@@ -22,6 +22,7 @@ import (
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/proxy/canonical"
 	"github.com/ssogate/ssogate/proxy/upstream"
+	"github.com/ssogate/ssogate/proxy/wire"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -128,6 +129,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gate) read(w http.ResponseWriter, r *http.Request) (*exchange, *http.Request) {
 	q, err := canonical.Parse(r)
 	if err != nil {
+		if no := wire.Refusal(connOf(r.Context()), r.Host); no != nil {
+			err = no
+		}
 		g.malformed(w, r, err)
 		return nil, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,6 +26,7 @@ import (
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy/upstream"
+	"github.com/ssogate/ssogate/proxy/wire"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -205,7 +207,7 @@ type rig struct {
 	events   *events
 	live     *Live
 	gate     *Gate
-	server   *httptest.Server
+	server   *server
 	addr     string
 	log      *lockedBuffer
 	registry *prometheus.Registry
@@ -220,6 +222,12 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }
 
 func (l *lockedBuffer) String() string {
@@ -305,15 +313,8 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server = httptest.NewUnstartedServer(web.Handler(http.HandlerFunc(r.serve), web.Options{Log: log, Secure: true, Trusted: c.fronts}))
-	r.server.Config.ConnContext = ConnContext
-	r.server.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
-	if c.h2 {
-		r.server.EnableHTTP2 = true
-		r.server.StartTLS()
-	} else {
-		r.server.Start()
-	}
+	r.server = serve(web.Handler(http.HandlerFunc(r.serve), web.Options{Log: log, Secure: true, Trusted: c.fronts}), c.h2,
+		slog.NewLogLogger(log.Handler(), slog.LevelDebug))
 	running, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
 	go r.gate.Run(running)
@@ -327,6 +328,41 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 		r.server.Close()
 	})
 	return r
+}
+
+// server is a httptest.Server behind the listener of the product, which httptest's own
+// TLS cannot be.
+type server struct {
+	*httptest.Server
+	client *http.Client
+}
+
+func (s *server) Client() *http.Client { return s.client }
+
+func serve(h http.Handler, secure bool, log *log.Logger) *server {
+	s := &server{Server: httptest.NewUnstartedServer(h)}
+	s.Config.ConnContext = ConnContext
+	s.Config.ErrorLog = log
+	s.Config.ReadHeaderTimeout, s.Config.MaxHeaderBytes = 10*time.Second, 64<<10
+	s.Config.HTTP2 = wire.HTTP2()
+	o := wire.Options{HeaderBytes: s.Config.MaxHeaderBytes, ErrorLog: log}
+	if secure {
+		example := httptest.NewUnstartedServer(nil)
+		example.EnableHTTP2 = true
+		example.StartTLS()
+		s.TLS, s.client = example.TLS.Clone(), example.Client()
+		example.Close()
+		s.TLS.NextProtos = nil // the listener's own
+		o.TLS = s.TLS
+	}
+	s.Listener = wire.Listen(s.Listener, o)
+	s.Start()
+	if !secure {
+		s.client = s.Server.Client()
+		return s
+	}
+	s.URL = strings.Replace(s.URL, "http:", "https:", 1)
+	return s
 }
 
 // serve tells questions of fronts from requests, as the whole product does.

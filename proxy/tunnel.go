@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -27,7 +26,6 @@ const (
 type tunnel struct {
 	client net.Conn
 	app    io.ReadWriteCloser // gives first what came together with the 101
-	early  []byte             // what the server had read beyond the request
 	flight *flight
 	record web.Detached
 	users  atomic.Int32 // both pumps, and end while it runs; the last one clears up
@@ -42,8 +40,8 @@ type tunnel struct {
 	dead        bool // no further writes
 }
 
-func newTunnel(client net.Conn, early []byte, app io.ReadWriteCloser, f *flight, record web.Detached) *tunnel {
-	t := &tunnel{client: client, app: app, early: early, flight: f, record: record, drained: make(chan struct{})}
+func newTunnel(client net.Conn, app io.ReadWriteCloser, f *flight, record web.Detached) *tunnel {
+	t := &tunnel{client: client, app: app, flight: f, record: record, drained: make(chan struct{})}
 	t.users.Store(2)
 	return t
 }
@@ -144,12 +142,11 @@ func (t *tunnel) join() bool {
 	}
 }
 
-// Read reads from the client, first what arrived together with the handshake.
-// While closing, what the client still sends is read and dropped, so that its
+// Read reads from the client. While closing, what the client still sends is read and dropped, so that its
 // answer to our close frame, and not a reset, is the last thing on the wire.
 func (t *tunnel) Read(b []byte) (int, error) {
 	for {
-		n, err := t.read(b)
+		n, err := t.client.Read(b)
 		if err != nil {
 			t.eof.Do(func() { close(t.drained) })
 		}
@@ -160,16 +157,6 @@ func (t *tunnel) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-}
-
-func (t *tunnel) read(b []byte) (int, error) {
-	if len(t.early) > 0 {
-		n := copy(b, t.early)
-		t.early = t.early[n:]
-		return n, nil
-	}
-	t.early = nil
-	return t.client.Read(b)
 }
 
 // Write writes to the client.
@@ -243,12 +230,15 @@ func closeWrite(c any) error {
 	return errors.ErrUnsupported
 }
 
-// socket is what lies below TLS.
+// socket is what lies below TLS and our own wrapper.
 func socket(c net.Conn) net.Conn {
-	if t, ok := c.(*tls.Conn); ok {
-		return t.NetConn()
+	for {
+		in, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = in.NetConn()
 	}
-	return c
 }
 
 // sever closes at once with a reset and drops what was not sent yet, so that a

@@ -24,6 +24,7 @@ import (
 
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/proxy/wire"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/store/sql"
 )
@@ -120,13 +121,13 @@ func runGateway(arg string) {
 		Handler:     web.Handler(g.gate, web.Options{Secure: true, Log: log, Metrics: must(web.NewMetrics(prometheus.NewRegistry()))}),
 		ConnContext: ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
+	o := wire.Options{}
 	if secure {
 		example := httptest.NewTLSServer(nil)
-		srv.TLSConfig = &tls.Config{Certificates: example.TLS.Certificates, NextProtos: []string{"http/1.1"}}
+		o.TLS = &tls.Config{Certificates: example.TLS.Certificates, NextProtos: []string{"http/1.1"}}
 		example.Close()
-		l = tls.NewListener(l, srv.TLSConfig)
 	}
-	go func() { _ = srv.Serve(l) }()
+	go func() { _ = srv.Serve(wire.Listen(l, o)) }()
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		switch what, arg, _ := strings.Cut(in.Text(), " "); what {
 		case "memory":

@@ -24,6 +24,7 @@ import (
 	"github.com/ssogate/ssogate/machine"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
+	"github.com/ssogate/ssogate/proxy/wire"
 	"github.com/ssogate/ssogate/scim"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/settings"
@@ -306,7 +307,7 @@ func (s *Server) makeHandlers(context.Context) error {
 	}
 	quiet := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug) // what net/http says of broken clients
 	s.public = &http.Server{
-		Handler: web.Handler(byHost(host, gateway, s.gate), o), ConnContext: proxy.ConnContext, TLSConfig: s.certs.config(),
+		Handler: web.Handler(byHost(host, gateway, s.gate), o), ConnContext: proxy.ConnContext, HTTP2: wire.HTTP2(),
 		// OPTIONS * has no path to decide about; net/http would say 200 to it, past gate and log.
 		DisableGeneralOptionsHandler: true,
 		MaxHeaderBytes:               s.cfg.Limits.HeaderBytes, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,

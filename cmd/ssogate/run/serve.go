@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/ssogate/ssogate/proxy/wire"
 )
 
 // Times of a shutdown. The whole takes less than the 30 s that service managers
@@ -38,22 +40,16 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 
 	failed := make(chan error, len(s.listeners)+1)
-	serve := func(srv *http.Server, l net.Listener, tls bool) {
-		var err error
-		if tls {
-			err = srv.ServeTLS(l, "", "") // by TLSConfig, which a reload changes
-		} else {
-			err = srv.Serve(l)
-		}
-		if !errors.Is(err, http.ErrServerClosed) {
+	serve := func(srv *http.Server, l net.Listener) {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("run: serve %s: %w", l.Addr(), err)
 		}
 	}
 	var serving sync.WaitGroup
 	for _, l := range s.listeners {
-		serving.Go(func() { serve(s.public, l, s.cfg.TLS.CertFile != "") })
+		serving.Go(func() { serve(s.public, s.strict(l)) })
 	}
-	serving.Go(func() { serve(s.admin, s.privateListener, false) })
+	serving.Go(func() { serve(s.admin, s.privateListener) })
 
 	var err error
 	select {
@@ -73,6 +69,16 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.log.Warn("this node could not deregister", "err", lerr)
 	}
 	return errors.Join(err, s.close())
+}
+
+// strict is a public listener that holds requests to one reading before net/http has
+// its own (rows T01 to T03), and that serves TLS by certificates which a reload changes.
+func (s *Server) strict(l net.Listener) net.Listener {
+	o := wire.Options{HeaderBytes: s.cfg.Limits.HeaderBytes, ErrorLog: s.public.ErrorLog}
+	if s.cfg.TLS.CertFile != "" {
+		o.TLS = s.certs.config()
+	}
+	return wire.Listen(l, o)
 }
 
 func (s *Server) leave() error {
