@@ -28,33 +28,30 @@ type again struct {
 	g    *Gate
 	q    canonical.Request
 	addr netip.Addr // of the client
-	// One of them: the request itself, read only; or, where it is not to be kept
-	// for as long as a WebSocket lives, the Cookie field of it that is ours.
-	r      *http.Request
-	cookie string
-	host   string
+	// What [Sessions] reads of a request.
+	cookies []string
+	host    string
 	// Instead, where a bearer said who asks; the bearer itself is not kept.
 	machine *session.Principal
 	issuer  Issuer
 }
 
-// slim lets the request go. [Sessions] reads host and cookie, nothing else.
+// slim lets go of what is not to be kept for as long as a WebSocket lives: cookies that
+// are not ours.
 func (a *again) slim() {
-	if a.r == nil {
-		return
-	}
-	if a.machine != nil {
-		a.r = nil
-		return
-	}
 	var ours []string
-	for _, c := range a.r.Cookies() {
-		if a.g.o.Sessions.IsOurCookie(c.Name) {
-			ours = append(ours, c.Name+"="+c.Value)
+	if a.machine == nil {
+		r := http.Request{Header: http.Header{"Cookie": a.cookies}}
+		for _, c := range r.Cookies() {
+			if a.g != nil && a.g.o.Sessions.IsOurCookie(c.Name) {
+				ours = append(ours, c.Name+"="+c.Value)
+			}
 		}
 	}
-	a.host = a.r.Host
-	a.r, a.cookie = nil, strings.Join(ours, "; ")
+	a.cookies = nil
+	if len(ours) > 0 {
+		a.cookies = []string{strings.Join(ours, "; ")}
+	}
 }
 
 // route is where today's table sends the exchange, or nil.
@@ -107,10 +104,7 @@ func (a *again) who(ctx context.Context, rt *Route) (*session.Principal, error) 
 	if a.machine != nil {
 		return a.stillMachine(ctx, rt)
 	}
-	r := a.r
-	if r == nil {
-		r = &http.Request{Host: a.host, Header: http.Header{"Cookie": {a.cookie}}}
-	}
+	r := &http.Request{Host: a.host, Header: http.Header{"Cookie": a.cookies}}
 	// The request's own context may be ending.
 	return a.g.o.Sessions.Again(ctx, r.WithContext(ctx))
 }

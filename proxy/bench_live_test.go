@@ -23,8 +23,9 @@ func crowd(b *testing.B, l *Live, n int) {
 }
 
 func bareFlight(l *Live, person int) *flight {
-	_, cancel := context.WithCancelCause(context.Background())
-	return &flight{live: l, w: httptest.NewRecorder(), cancel: cancel, p: &session.Principal{
+	ctx := &carried{}
+	ctx.begin(context.Background(), nil)
+	return &flight{live: l, w: httptest.NewRecorder(), ctx: ctx, p: &session.Principal{
 		Session: secret.Sum(fmt.Sprint(person)), Expires: time.Now().Add(time.Hour),
 		Member: member.Member{ID: member.ID(fmt.Sprintf("m%d", person)), Epoch: 1},
 	}}
@@ -50,9 +51,7 @@ func BenchmarkCut(b *testing.B) {
 					if err := l.enter(f); err != nil {
 						b.Fatal(err)
 					}
-					ctx, cancel := context.WithCancelCause(context.Background())
-					f.cancel = cancel
-					context.AfterFunc(ctx, f.leave) // a handler that leaves when it is cancelled
+					f.ctx.AfterFunc(f.leave) // a handler that leaves when it is cancelled
 				}
 				b.StartTimer()
 				l.Cut(context.Background(), row)

@@ -49,7 +49,7 @@ type flight struct {
 	w      http.ResponseWriter
 	conn   net.Conn // the client's connection, or nil
 	shared bool     // HTTP/2: conn carries other requests too
-	cancel context.CancelCauseFunc
+	ctx    *carried
 	lease  upstream.Lease
 	links  [2]link // guarded by live.mu
 
@@ -85,7 +85,7 @@ func (f *flight) cut(why *cutError) <-chan struct{} {
 	// hang in a read (upload) or write (a peer that does not read), and closing it
 	// in net/http's way would hang too, and send what the kernel holds. The lock
 	// keeps this off the next request of a kept connection.
-	f.cancel(why)
+	f.ctx.end()
 	if f.conn != nil && !f.shared {
 		sever(f.conn)
 		return f.gone

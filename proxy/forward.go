@@ -67,8 +67,8 @@ func (x *exchange) tunnel(r *http.Request) bool {
 	res.Header, res.Body = h, nil
 	_ = res.Write(&head)
 	// The exchange stays with its flight; what hangs on it does not.
-	x.flight.cancel(nil)
-	x.flight.cancel = nil
+	x.ctx.finish()
+	x.ctx.Context, x.ctx.stop = context.Background(), nil
 	x.ResponseWriter, x.res, x.app, x.body.ReadCloser = nil, nil, nil, nil
 	t.start(head.Bytes())
 	return true

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -309,44 +308,28 @@ func (x *exchange) person(r *http.Request) bool {
 // enter registers the request, which from then on can be cut, and answers it
 // with the context that a cut cancels.
 func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
-	x.interim.x, x.interim.trace.Got1xxResponse = x, x.interim.got
-	ctx, cancel := context.WithCancelCause(httptrace.WithClientTrace(r.Context(), &x.interim.trace))
+	x.interim.x = x
+	x.ctx.begin(r.Context(), x)
 	f := &x.flight
-	f.live, f.p, f.w, f.cancel = x.g.o.Live, x.p, x.ResponseWriter, cancel
-	f.conn, f.shared = connOf(ctx), r.ProtoMajor != 1
+	f.live, f.p, f.w, f.ctx = x.g.o.Live, x.p, x.ResponseWriter, &x.ctx
+	f.conn, f.shared = connOf(r.Context()), r.ProtoMajor != 1
 	if x.p != nil {
-		f.again = again{g: x.g, q: x.q, r: r, addr: x.client, issuer: x.issuer}
+		f.again = again{g: x.g, q: x.q, host: r.Host, cookies: r.Header["Cookie"], addr: x.client, issuer: x.issuer}
 		if x.bearer {
 			f.again.machine = x.p
 		}
 	}
 	if x.webSocket && f.live.draining.Load() {
-		cancel(nil)
+		x.ctx.finish()
 		x.g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "draining"}, x.p)
 		return nil, false
 	}
 	if err := f.live.enter(f); err != nil {
-		cancel(nil)
+		x.ctx.finish()
 		x.g.tooMany(x.ResponseWriter, r, x, err)
 		return nil, false
 	}
-	x.ctx = carried{ctx, x}
 	return r.WithContext(&x.ctx), true
-}
-
-// carried is the context of an exchange. It answers one more question than the one it
-// wraps, without an allocation for it.
-type carried struct {
-	context.Context //nolint:containedctx // that is what a wrapper is
-	x               *exchange
-}
-
-// Value implements context.Context.
-func (c *carried) Value(key any) any {
-	if key == upstream.RecheckKey {
-		return upstream.Recheck(c.x.still)
-	}
-	return c.Context.Value(key)
 }
 
 // still is asked before a request is sent late: again, or after it waited (C10).
@@ -362,7 +345,7 @@ func (x *exchange) still() error {
 
 func (x *exchange) leave() {
 	x.flight.leave()
-	x.flight.cancel(nil)
+	x.ctx.finish()
 }
 
 func hasToken(values []string, token string) bool {

@@ -280,7 +280,7 @@ func TestShutdownTakesARandomOrder(t *testing.T) {
 	for i := range 100 {
 		f := bareFlight(l, 1) // of one: those are listed in order
 		f.stream = true
-		f.cancel = func(error) { got = append(got, i); go f.leave() }
+		f.ctx.Watch(&killed{func() { got = append(got, i); go f.leave() }})
 		if err := l.enter(f); err != nil {
 			t.Fatal(err)
 		}
@@ -290,6 +290,10 @@ func TestShutdownTakesARandomOrder(t *testing.T) {
 		t.Errorf("%d in the order of their coming", len(got))
 	}
 }
+
+type killed struct{ do func() }
+
+func (k *killed) Kill() { k.do() }
 
 // The access log has one record for a WebSocket, at its end, that says why it ended.
 func TestWebSocketIsOneAccessRecord(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
 	"strings"
@@ -66,17 +65,16 @@ func (x *exchange) outbound(r *http.Request) *http.Request {
 	return out
 }
 
-// outHeader is what of the client's header the application may see, and ours.
-func (x *exchange) outHeader(in http.Header) http.Header {
-	h := make(http.Header, len(in)+9)
-	named := in["Connection"]
-	for name, v := range in {
+// outHeader makes of the client's header what the application may see, and adds ours. It
+// works in place: nobody needs the rest any more, and a map for each request is dear.
+func (x *exchange) outHeader(h http.Header) http.Header {
+	named, trailers := h["Connection"], hasToken(h["Te"], "trailers")
+	for name := range h {
 		if hopByHop(name) || managed(name) || len(named) > 0 && hasToken(named, name) {
-			continue
+			delete(h, name)
 		}
-		h[name] = v
 	}
-	if hasToken(in["Te"], "trailers") {
+	if trailers {
 		h["Te"] = teTrailers // gRPC asks for it; any other transfer coding is ours to choose
 	}
 	if x.webSocket {
@@ -131,11 +129,10 @@ func removeHopByHop(h http.Header) {
 // interim passes 103 on while the transport waits for the final answer. A transport
 // may call it on a goroutine of its own, also late: after stop it writes nothing.
 type interim struct {
-	x     *exchange
-	trace httptrace.ClientTrace
-	mu    sync.Mutex
-	over  bool
-	n     int
+	x    *exchange
+	mu   sync.Mutex
+	over bool
+	n    int
 }
 
 // maxInterim bounds the interim answers of one exchange: some are usual, a thousand

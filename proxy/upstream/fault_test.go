@@ -58,7 +58,7 @@ func TestTransportsIgnoreTheEnvironmentsProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if std, ok := tr.(*http.Transport); !ok || std.Proxy != nil {
+	if std, ok := tr.(traced); !ok || std.Proxy != nil {
 		t.Error("HTTP_PROXY would see every signed-in request")
 	}
 }

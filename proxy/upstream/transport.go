@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -54,7 +55,18 @@ func newTransport(a address, s Spec) (roundTripper, error) {
 		p.SetUnencryptedHTTP2(true)
 		t.Protocols = p
 	}
-	return t, nil
+	return traced{t}, nil
+}
+
+// traced tells whoever takes interim responses of them, in net/http's way.
+type traced struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (t traced) RoundTrip(req *http.Request) (*http.Response, error) {
+	if i, ok := req.Context().(h1.Interims); ok {
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{Got1xxResponse: i.Got1xx}))
+	}
+	return t.Transport.RoundTrip(req)
 }
 
 // recheckKey is the context key of a [Recheck].

@@ -27,12 +27,14 @@ const (
 // the response, too, and holds the response and room for its header values, so
 // that the common case is one allocation instead of five.
 type exchange struct {
-	res  http.Response
-	t    *Transport
-	c    *conn
-	req  *http.Request
-	up   *upload // nil without a body, or before the head is out
-	stop func() bool
+	res http.Response
+	t   *Transport
+	c   *conn
+	req *http.Request
+	up  *upload // nil without a body, or before the head is out
+	// How the end of the request's context is noticed: one of them, or neither.
+	watcher Watcher
+	stop    func() bool
 
 	state atomic.Int32
 	sent  bool  // at least one byte went out
@@ -49,9 +51,7 @@ type exchange struct {
 
 // do sends the request and reads the head of the response.
 func (x *exchange) do(head []byte, up *upload) error {
-	if ctx := x.req.Context(); ctx.Done() != nil {
-		x.stop = context.AfterFunc(ctx, x.kill)
-	}
+	x.watch(x.req.Context())
 	n, err := x.c.nc.Write(head)
 	x.sent = n > 0
 	switch {
@@ -131,6 +131,22 @@ func (x *exchange) noHead(err error) error {
 	return fmt.Errorf("h1: response header: %w", early(err))
 }
 
+// watch has the exchange killed when ctx ends.
+func (x *exchange) watch(ctx context.Context) {
+	if w, ok := ctx.(Watcher); ok {
+		if x.watcher = w; !w.Watch(x) {
+			x.kill()
+		}
+		return
+	}
+	if ctx.Done() != nil {
+		x.stop = context.AfterFunc(ctx, x.kill)
+	}
+}
+
+// Kill implements Killer.
+func (x *exchange) Kill() { x.kill() }
+
 // kill ends a live exchange from any goroutine. Once it is over the connection
 // may be somebody else's, and nothing happens.
 func (x *exchange) kill() {
@@ -163,7 +179,10 @@ func (x *exchange) fail(err error) error {
 // end settles what becomes of the connection. Exactly once, by the goroutine that
 // reads the response.
 func (x *exchange) end(why drop) {
-	if x.stop != nil {
+	switch {
+	case x.watcher != nil:
+		x.watcher.Unwatch(x)
+	case x.stop != nil:
 		x.stop()
 	}
 	if x.up != nil && !x.up.settle(why == "") && why == "" {

@@ -24,6 +24,10 @@ func (x *exchange) interim(h *head) error {
 	if h.code == http.StatusContinue && x.up != nil {
 		x.up.answered(true)
 	}
+	if i, ok := x.req.Context().(Interims); ok {
+		dropHopByHop(h.header)
+		return i.Got1xx(h.code, textproto.MIMEHeader(h.header))
+	}
 	// Only now: looking through a context costs, and interim responses are rare.
 	trace := httptrace.ContextClientTrace(x.req.Context())
 	if trace == nil {
