@@ -236,6 +236,7 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 			d := withoutSession(x.d, err)
 			if x.bearer {
 				d = withoutBearer(x.d, err)
+				web.Annotate(r.Context(), "bearer", limited(err.Error()))
 			}
 			g.refuse(w, r, x, d, p)
 			return nil, false
