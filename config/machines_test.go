@@ -39,6 +39,23 @@ func TestMachinesAreAccepted(t *testing.T) {
 	}
 }
 
+// An issuer vouches for everybody it knows: somebody has to name its machines.
+func TestIssuerWhoseMachinesNobodyNamesIsWarnedAbout(t *testing.T) {
+	warned := func(c *Config) bool { return has(c.softWarnings(), "routes[1].machines.issuers") }
+	c := withMachines()
+	if warned(c) {
+		t.Error("a rule names some")
+	}
+	c.Routes[1].Access = nil
+	if !warned(c) {
+		t.Error("nobody names any, and nothing is said")
+	}
+	c.Routes[1].Teams = []string{"finance"}
+	if warned(c) {
+		t.Error("a team names some")
+	}
+}
+
 func TestUnsafeMachinesAreRefused(t *testing.T) {
 	const iss, route = "machine_issuers[0].", "routes[1]."
 	for _, tc := range []struct {

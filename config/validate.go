@@ -42,6 +42,9 @@ func (c *Config) softWarnings() []Fault {
 		if slices.Contains(r.Public, "/*") {
 			fs.add(join(index("routes", i), "public"), `"/*" opens the whole application to everyone`, "list the paths that must be open")
 		}
+		if len(r.Machines.Issuers) > 0 && len(r.Teams) == 0 && !slices.ContainsFunc(r.Access, func(u Rule) bool { return len(u.Teams)+len(u.Machines) > 0 }) {
+			fs.add(join(join(index("routes", i), "machines"), "issuers"), "no machine of theirs passes: no rule names one, or a team", `add machines: ["ISSUER/*"] or teams to a rule of access`)
+		}
 	}
 	return fs.list
 }

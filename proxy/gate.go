@@ -288,6 +288,7 @@ func (x *exchange) person(r *http.Request) bool {
 		d := withoutSession(x.d, err)
 		if x.bearer {
 			d = withoutBearer(x.d, err)
+			web.Annotate(r.Context(), "bearer", limited(err.Error()))
 		}
 		g.refuse(w, r, x, d, p)
 		return false

@@ -175,7 +175,7 @@ func TestC01OnlyALiveTokenOfThisRouteIsAMachine(t *testing.T) {
 				t.Errorf("%s %s: %v", c.what, what, res.Header)
 			}
 		}
-		if !strings.Contains(r.log.String(), "reason="+c.reason) {
+		if log := r.log.String(); !strings.Contains(log, "reason="+c.reason) || !strings.Contains(log, `bearer="machine: `+c.reason) {
 			t.Errorf("%s: the log does not say %s", c.what, c.reason)
 		}
 	}
