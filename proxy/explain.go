@@ -66,7 +66,7 @@ func (t *Routes) Explain(q Question) Explanation {
 		e.Because = "the route takes " + strings.Join(rt.methods, ", ") + " only"
 		return e
 	}
-	f := facts{addr: q.Address, now: q.Now, owns: q.Owns}
+	f := facts{addr: q.Address, now: func() time.Time { return q.Now }, owns: q.Owns}
 	var ru ruling
 	e.Decision, ru = rt.before(req, f)
 	switch {

@@ -41,13 +41,13 @@ func TestAnExplanationSaysWhatTheGateWouldDo(t *testing.T) {
 	} {
 		e := r.Explain(Question{
 			Method: c.method, Host: c.host, Target: c.target, Principal: c.who,
-			Address: policyFacts().addr, Now: policyFacts().now, Owns: policyFacts().owns,
+			Address: policyFacts().addr, Now: policyFacts().now(), Owns: policyFacts().owns,
 		})
 		if e.Verdict != c.verdict || e.Reason != c.reason || !strings.Contains(e.Because, c.words) {
 			t.Errorf("%s %s%s: %+v, want %q %q because %q", c.method, c.host, c.target, e, c.verdict, c.reason, c.words)
 		}
 	}
-	e := r.Explain(Question{Method: "GET", Host: "a.example", Target: "/pay/1", Principal: ana, Now: policyFacts().now})
+	e := r.Explain(Question{Method: "GET", Host: "a.example", Target: "/pay/1", Principal: ana, Now: policyFacts().now()})
 	if got := strings.Join(e.Asked, "; "); got != "team finance or board; credentials shown in the last 10m0s" || e.Route != "app" {
 		t.Errorf("route %q asks %q", e.Route, got)
 	}

@@ -218,7 +218,7 @@ func (x *exchange) facts() facts { return x.g.factsOf(x.client) }
 
 // factsOf a request from an address, as decisions may ask for them.
 func (g *Gate) factsOf(a netip.Addr) facts {
-	return facts{addr: a, now: g.o.Now(), owns: g.o.OwnsDomain}
+	return facts{addr: a, now: g.o.Now, owns: g.o.OwnsDomain}
 }
 
 // OwnsOrigin reports whether an origin is one of an application's, now.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy/canonical"
 	"github.com/ssogate/ssogate/session"
@@ -15,7 +16,7 @@ import (
 // facts are what a decision needs beside the request and the person.
 type facts struct {
 	addr netip.Addr // of the client, as internal/web decided
-	now  time.Time
+	now  clock.Func // asked only where a rule has an age
 	owns func(provider, domain string) bool
 }
 
@@ -104,7 +105,7 @@ func (r *rule) person(p *session.Principal, f facts) Decision {
 		return no("provider")
 	case len(r.EmailDomains) > 0 && !r.mail(p, f.owns):
 		return no("email_domain")
-	case r.MaxAge > 0 && (p.AuthTime.IsZero() || f.now.Sub(p.AuthTime) > r.MaxAge):
+	case r.MaxAge > 0 && (p.AuthTime.IsZero() || f.now().Sub(p.AuthTime) > r.MaxAge):
 		// Not a refusal of the person: who signs in again passes. When the session was made
 		// says nothing: the provider may have made it without asking for anything.
 		return Decision{Verdict: NeedSession, Rule: r.label, Reason: reasonTooOld}

@@ -30,7 +30,7 @@ func person(change func(*session.Principal)) *session.Principal {
 
 func policyFacts() facts {
 	return facts{
-		addr: netip.MustParseAddr("10.1.2.3"), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		addr: netip.MustParseAddr("10.1.2.3"), now: func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) },
 		owns: func(provider, domain string) bool { return provider == "okta" && domain == "corp.example" },
 	}
 }
@@ -80,7 +80,7 @@ func TestARuleIsMetOnlyByEveryConditionOfIt(t *testing.T) {
 		{"other provider", RuleSpec{Providers: []string{"entra"}}, nil, "provider"},
 		{"young enough", RuleSpec{MaxAge: 2 * time.Hour}, nil, ""},
 		{"too old", RuleSpec{MaxAge: 30 * time.Minute}, nil, reasonTooOld},
-		{"new session on old credentials", RuleSpec{MaxAge: 30 * time.Minute}, func(p *session.Principal) { p.Issued = policyFacts().now }, reasonTooOld},
+		{"new session on old credentials", RuleSpec{MaxAge: 30 * time.Minute}, func(p *session.Principal) { p.Issued = policyFacts().now() }, reasonTooOld},
 		{"provider that does not say", RuleSpec{MaxAge: 2 * time.Hour}, func(p *session.Principal) { p.AuthTime = time.Time{} }, reasonTooOld},
 		{"too old does not hide a missing team", RuleSpec{MaxAge: 30 * time.Minute, Teams: []string{"ops"}}, nil, "team_missing"},
 		{"network", RuleSpec{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, nil, ""},

@@ -72,10 +72,35 @@ func (c *Cookies) spell(d Door, purpose string) string {
 // IsOurs reports whether a cookie name is, or could pass for, one of ours under
 // any spelling: such cookies are never forwarded and an upstream may not set them (H07, G4).
 func (c *Cookies) IsOurs(name string) bool {
-	n := strings.ToLower(strings.TrimFunc(name, notToken))
-	n = strings.TrimPrefix(n, strings.ToLower(hostPrefix))
-	n = strings.TrimPrefix(n, "__secure-")
-	return strings.HasPrefix(n, cookiePrefix)
+	n := name
+	if n != "" && (notToken(rune(n[0])) || notToken(rune(n[len(n)-1]))) {
+		n = strings.TrimFunc(n, notToken)
+	}
+	n, _ = cutFold(n, hostPrefix)
+	n, _ = cutFold(n, "__secure-")
+	_, ours := cutFold(n, cookiePrefix)
+	return ours
+}
+
+// cutFold is strings.CutPrefix for a prefix in any case, without making a lower-case copy
+// of every cookie name of every request.
+func cutFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) {
+		return s, false
+	}
+	for i := range len(prefix) {
+		if lower(s[i]) != lower(prefix[i]) {
+			return s, false
+		}
+	}
+	return s[len(prefix):], true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // notToken is true for what may surround a name without being part of it to some
@@ -89,7 +114,11 @@ func notToken(r rune) bool {
 func Host(hostport string) string {
 	h := strings.ToLower(hostport)
 	if i := strings.LastIndexByte(h, ':'); i >= 0 && !strings.HasSuffix(h, "]") {
-		if _, err := netip.ParseAddr(h); err != nil { // a bare IPv6 address has no port to cut
+		// A bare IPv6 address has no port to cut, and more than one colon.
+		if strings.IndexByte(h, ':') == i {
+			return h[:i]
+		}
+		if _, err := netip.ParseAddr(h); err != nil {
 			h = h[:i]
 		}
 	}

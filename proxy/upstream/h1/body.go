@@ -119,8 +119,10 @@ func (x *exchange) readAny(p []byte) (int, error) {
 func (x *exchange) patient() {
 	switch {
 	case x.t.o.Silence > 0:
+		x.c.until = time.Time{}
 		_ = x.c.nc.SetReadDeadline(time.Now().Add(x.t.o.Silence))
 	case !x.body.cleared:
+		x.c.until = time.Time{}
 		_ = x.c.nc.SetReadDeadline(time.Time{})
 		x.body.cleared = true
 	}

@@ -15,6 +15,7 @@ type conn struct {
 	got   int    // bytes read in this exchange: none means that a retry may be safe
 	inUse bool
 
+	until     time.Time // both deadlines, as they were set last; zero when they may be others
 	reused    bool
 	born      time.Time
 	expires   time.Time     // while idle
@@ -35,6 +36,25 @@ func newConn(nc net.Conn, now time.Time) *conn {
 	}
 	c.look = c.lookOnce
 	return c
+}
+
+// slack is by how much a deadline may be late, rather than be set for every request: that
+// costs as much as reading an answer does.
+const slack = time.Second
+
+// limit sets both deadlines to a time from now, exactly or by at most slack later where
+// that is little.
+func (c *conn) limit(now time.Time, d time.Duration) {
+	if d < 10*slack {
+		c.until = time.Time{}
+		_ = c.nc.SetDeadline(now.Add(d))
+		return
+	}
+	if !c.until.IsZero() && !c.until.Before(now.Add(d)) {
+		return
+	}
+	c.until = now.Add(d + slack)
+	_ = c.nc.SetDeadline(c.until)
 }
 
 // silent reports that the connection is open and nothing was sent on it since the

@@ -59,9 +59,11 @@ func (x *exchange) do(head []byte, up *upload) error {
 		return x.fail(fmt.Errorf("h1: write: %w", err))
 	case err != nil:
 		x.werr = fmt.Errorf("h1: write: %w", err)
+		x.c.until = time.Time{}
 		_ = x.c.nc.SetReadDeadline(time.Now().Add(lateAnswer))
 	case up != nil:
 		// The time for the response begins when the body is out.
+		x.c.until = time.Time{}
 		_ = x.c.nc.SetReadDeadline(time.Time{})
 		x.up = up
 		up.start(x)

@@ -179,7 +179,7 @@ func (t *Transport) reuse() *conn {
 			continue
 		}
 		// Before looking: a deadline of the last exchange may have passed meanwhile.
-		_ = c.nc.SetDeadline(now.Add(t.o.Header))
+		c.limit(now, t.o.Header)
 		// The end of the stream, or bytes nobody asked for: these would be taken for
 		// the answer to the next request, of somebody else.
 		if !c.silent() {
@@ -206,8 +206,8 @@ func (t *Transport) dial(ctx context.Context) (*conn, error) {
 	}
 	t.opened.Add(1)
 	now := time.Now()
-	_ = nc.SetDeadline(now.Add(t.o.Header))
 	c := newConn(nc, now)
+	c.limit(now, t.o.Header)
 	t.take(c)
 	return c, nil
 }
