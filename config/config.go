@@ -234,6 +234,8 @@ type Route struct {
 	HSTS         time.Duration    `key:"hsts"`                    // default: as the application says
 	Answers      []ResponseHeader `key:"response_headers"`        // added to what it answers
 	KeepPosts    bool             `key:"keep_posts"`              // a form that meets a session that ran out is kept over the sign-in
+	Identity     Identity         `key:"identity"`                // how the application is told who asks
+	Logout       Logout           `key:"logout"`                  // how its sign-out and ours go together
 }
 
 // CORS lets scripts of other origins call a route. The gate answers their preflights.
