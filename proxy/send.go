@@ -68,10 +68,10 @@ func (x *exchange) outbound(r *http.Request) *http.Request {
 
 // outHeader is what of the client's header the application may see, and ours.
 func (x *exchange) outHeader(in http.Header) http.Header {
-	h := make(http.Header, len(in)+9)
+	h := make(http.Header, len(in)+10)
 	named := in["Connection"]
 	for name, v := range in {
-		if hopByHop(name) || managed(name) || len(named) > 0 && hasToken(named, name) {
+		if hopByHop(name) || x.rt.removes(name) || len(named) > 0 && hasToken(named, name) {
 			continue
 		}
 		h[name] = v
@@ -85,10 +85,9 @@ func (x *exchange) outHeader(in http.Header) http.Header {
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = noUserAgent // otherwise net/http writes its own name
 	}
-	stripCookies(h, x.g.o.Sessions.IsOurCookie)
-	vals := make([]string, 0, 9)
-	vals = setClientFacts(h, x.st, x.client, vals)
-	setIdentity(h, x.p, vals)
+	x.setCookies(h)
+	setClientFacts(h, x.st, x.client)
+	x.setIdentity(h)
 	return h
 }
 
@@ -181,7 +180,7 @@ func (x *exchange) relayResponse(r *http.Request, res *http.Response) {
 	if announced > 0 {
 		names := make([]string, 0, announced)
 		for name := range res.Trailer {
-			if !forbiddenTrailer(name) {
+			if !x.rt.withholds(name) {
 				names = append(names, name)
 			}
 		}
@@ -199,7 +198,7 @@ func (x *exchange) relayResponse(r *http.Request, res *http.Response) {
 		_ = http.NewResponseController(x.ResponseWriter).Flush()
 	}
 	for name, v := range res.Trailer {
-		if forbiddenTrailer(name) {
+		if x.rt.withholds(name) {
 			continue
 		}
 		if len(res.Trailer) != announced {

@@ -72,10 +72,17 @@ func (c *Cookies) spell(d Door, purpose string) string {
 // IsOurs reports whether a cookie name is, or could pass for, one of ours under
 // any spelling: such cookies are never forwarded and an upstream may not set them (H07, G4).
 func (c *Cookies) IsOurs(name string) bool {
-	n := strings.ToLower(strings.TrimFunc(name, notToken))
-	n = strings.TrimPrefix(n, strings.ToLower(hostPrefix))
-	n = strings.TrimPrefix(n, "__secure-")
-	return strings.HasPrefix(n, cookiePrefix)
+	n := strings.TrimFunc(name, notToken)
+	n = cutPrefixFold(n, hostPrefix)
+	n = cutPrefixFold(n, "__Secure-")
+	return len(n) >= len(cookiePrefix) && strings.EqualFold(n[:len(cookiePrefix)], cookiePrefix)
+}
+
+func cutPrefixFold(s, prefix string) string {
+	if len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
+		return s[len(prefix):]
+	}
+	return s
 }
 
 // notToken is true for what may surround a name without being part of it to some
