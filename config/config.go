@@ -263,6 +263,8 @@ type Route struct {
 	HSTS         time.Duration    `key:"hsts"`                    // default: as the application says
 	Answers      []ResponseHeader `key:"response_headers"`        // added to what it answers
 	KeepPosts    bool             `key:"keep_posts"`              // a form that meets a session that ran out is kept over the sign-in
+	Identity     Identity         `key:"identity"`                // how the application is told who asks
+	Logout       Logout           `key:"logout"`                  // how its sign-out and ours go together
 
 	Machines RouteMachines `key:"machines"`
 	// Authorization is what becomes of that header of a client: "strip" keeps it from the

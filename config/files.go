@@ -58,6 +58,7 @@ func readFiles(c *Config, base string) faults {
 	}
 	r.tls(&c.TLS)
 	r.backends(c.Routes)
+	r.identities(c.Routes)
 	r.sqlite(&c.Database.URL)
 	return r.faults
 }

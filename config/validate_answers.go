@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/ssogate/ssogate/internal/header"
 )
 
 // validateAnswering checks what a route says about its answers and about pages of other
@@ -29,7 +31,7 @@ func (r *Route) validateAnswering(fs *faults, at string) {
 	for j, h := range r.Answers {
 		key := index(join(at, "response_headers"), j)
 		switch {
-		case !headerName(h.Name) || strings.ContainsFunc(h.Value, func(c rune) bool { return c < ' ' || c > '~' }):
+		case !header.Token(h.Name) || strings.ContainsFunc(h.Value, func(c rune) bool { return c < ' ' || c > '~' }):
 			fs.add(key, "not a header", "a name without spaces, and a value of printable ASCII")
 		case notByRoute(h.Name):
 			fs.add(key, "cannot be set for a whole route", "remove it: it is about one answer, about its framing, or has a key of its own")
@@ -45,7 +47,7 @@ func (c *CORS) validate(fs *faults, at string) {
 	}
 	for key, list := range map[string][]string{"methods": c.Methods, "headers": c.Headers, "expose": c.Expose} {
 		for j, name := range list {
-			if !headerName(name) || name == "*" {
+			if !header.Token(name) || name == "*" {
 				fs.add(index(join(at, key), j), "not a name", "list names one by one")
 			}
 		}

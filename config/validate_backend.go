@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"time"
+
+	"github.com/ssogate/ssogate/internal/header"
 )
 
 // validateForwarding checks how a request is changed on its way.
@@ -35,7 +37,7 @@ func (b *Backend) validate(fs *faults, at, url string) {
 		fs.add(join(at, "tls"), "has a certificate without its key, or the reverse", "set both, or neither")
 	}
 	if kind, name, ok := strings.Cut(b.Balance, ":"); b.Balance != "" && b.Balance != "least_connections" &&
-		(!ok || kind != "header" && kind != "cookie" || !headerName(name)) {
+		(!ok || kind != "header" && kind != "cookie" || !header.Token(name)) {
 		fs.add(join(at, "balance"), "none of least_connections, header:NAME, cookie:NAME", `write it like "cookie:JSESSIONID"`)
 	}
 	switch b.Transport {
@@ -73,18 +75,4 @@ func (b *Backend) validate(fs *faults, at, url string) {
 			fs.add(join(at, n.key), "below zero or beyond a million", "remove it for the default")
 		}
 	}
-}
-
-// headerName reports a token (RFC 9110 section 5.6.2), as header and cookie names are.
-func headerName(s string) bool {
-	if s == "" || len(s) > 128 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return false
-		}
-	}
-	return true
 }

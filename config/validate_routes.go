@@ -35,6 +35,8 @@ func (c *Config) validateRoutes(fs *faults) {
 		r.validatePublic(fs, at)
 		methods(fs, join(at, "methods"), r.Methods)
 		r.validateAccess(fs, at)
+		r.Identity.validate(fs, join(at, "identity"))
+		r.validateLogout(fs, at)
 		r.validateAnswering(fs, at)
 		c.validateMachines(fs, at, r)
 		for j, team := range r.Teams {

@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"time"
 
+	"github.com/ssogate/ssogate/proxy/assertion"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -33,6 +35,13 @@ type SignIn interface {
 	// TooMany reports true is 429, any other 503.
 	BeginURL(w http.ResponseWriter, r *http.Request, b Begin) (string, error)
 	TooMany(err error) bool
+}
+
+// Assertions has the keys that sign what applications are told. *assertion.Ring is the
+// real one.
+type Assertions interface {
+	// Signer answers the key of an algorithm that signs now, or nil.
+	Signer(a assertion.Algorithm, now time.Time) *assertion.Key
 }
 
 // Begin is what a sign-in is for. The type is the sign-in's word for word, since

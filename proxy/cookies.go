@@ -33,32 +33,47 @@ func stripCookies(h http.Header, ours func(string) bool) {
 }
 
 func stripCookieLine(line string, ours func(string) bool) string {
-	found := false
-	for part := range strings.SplitSeq(line, ";") {
-		if looksOurs(part, ours) {
-			found = true
-			break
+	// What stays is mostly one piece of the line, or two, with ours between.
+	var few [4]piece
+	pieces, found, gap := few[:0], false, true
+	for at := 0; at <= len(line); {
+		end := len(line)
+		if i := strings.IndexByte(line[at:], ';'); i >= 0 {
+			end = at + i
 		}
+		switch {
+		case looksOurs(line[at:end], ours):
+			found, gap = true, true
+		case gap:
+			pieces, gap = append(pieces, piece{at, end}), false
+		default:
+			pieces[len(pieces)-1].end = end
+		}
+		at = end + 1
 	}
-	if !found {
+	switch {
+	case !found:
 		return line
+	case len(pieces) == 0:
+		return ""
+	case len(pieces) == 1: // no new string is made
+		return strings.TrimLeft(line[pieces[0].start:pieces[0].end], " \t")
 	}
 	var b strings.Builder
-	first := true
-	for part := range strings.SplitSeq(line, ";") {
-		if looksOurs(part, ours) {
+	b.Grow(len(line))
+	for i, p := range pieces {
+		if i == 0 {
+			b.WriteString(strings.TrimLeft(line[p.start:p.end], " \t"))
 			continue
 		}
-		if first {
-			part = strings.TrimLeft(part, " \t")
-		} else {
-			b.WriteByte(';')
-		}
-		b.WriteString(part)
-		first = false
+		b.WriteByte(';')
+		b.WriteString(line[p.start:p.end])
 	}
 	return b.String()
 }
+
+// piece of a line, without what it is separated by.
+type piece struct{ start, end int }
 
 // looksOurs judges "name=value" by what any parser could take for its name:
 // white space of every alphabet, quotes, "$" and letter case are looked through.

@@ -94,6 +94,9 @@ var (
 // received looks at the application's answer before anything of it is passed on.
 func (x *exchange) received(res *http.Response) error {
 	stripSetCookies(res.Header, x.g.o.Sessions.IsOurCookie)
+	if a := x.rt.intro.assertion; a.Algorithm != "" {
+		delete(res.Header, http.CanonicalHeaderKey(a.Header)) // an echo of it is for no page's scripts
+	}
 	if x.p != nil && !x.rt.shared {
 		keepPrivate(res.Header)
 	}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ssogate/ssogate/identity"
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/proxy/canonical"
 )
@@ -125,14 +124,14 @@ func (g *Gate) ServeVerdict(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = f.about(r, a)
-	if aliased(r.Header) {
+	x, r := g.read(w, r)
+	if x == nil {
+		return
+	}
+	if x.rt.aliased(r.Header) {
 		// The front would pass it on beside the header that we answer, and an application
 		// that folds names would find either (row H01).
 		g.malformed(w, r, &canonical.Refusal{Status: http.StatusBadRequest, Reason: "identity_header_alias"})
-		return
-	}
-	x, r := g.read(w, r)
-	if x == nil {
 		return
 	}
 	web.Annotate(r.Context(), "about", x.st.host+x.q.Path)
@@ -189,14 +188,14 @@ func (x *exchange) verdict(r *http.Request, f *front) {
 		annotate(r.Context(), x.p)
 	}
 	h := x.Header()
-	setIdentity(h, x.p, nil)
+	x.setIdentity(h)
 	cookies := http.Header{"Cookie": slices.Clone(r.Header["Cookie"])}
-	stripCookies(cookies, x.g.o.Sessions.IsOurCookie)
+	x.setCookies(cookies)
 	if c := strings.Join(cookies["Cookie"], "; "); c != "" {
 		h["Cookie"] = []string{c}
 	}
 	if f.blank {
-		for _, name := range append(identityHeaders(), "Cookie") {
+		for _, name := range append(x.rt.intro.names(), "Cookie") {
 			if _, ok := h[name]; !ok {
 				h[name] = noUserAgent
 			}
@@ -207,17 +206,12 @@ func (x *exchange) verdict(r *http.Request, f *front) {
 	x.WriteHeader(http.StatusOK)
 }
 
-// identityHeaders are those that [setIdentity] may set.
-func identityHeaders() []string {
-	return []string{identity.HeaderUser, identity.HeaderPreferredUsername, identity.HeaderEmail, identity.HeaderName, identity.HeaderGroups}
-}
-
 // aliased reports whether a header is there that an application could take for one
 // that says who asks, under another name than the front overwrites.
-func aliased(h http.Header) bool {
-	ours := identityHeaders()
+func (rt *Route) aliased(h http.Header) bool {
+	ours := rt.intro.names()
 	for name := range h {
-		if namesPerson(name) && !slices.Contains(ours, name) {
+		if (namesPerson(name) || rt.intro.claims(name)) && !slices.Contains(ours, name) {
 			return true
 		}
 	}

@@ -34,6 +34,7 @@ type Options struct {
 	Reserved   http.Handler // serves /.sso/ on every app origin; r.Host is the configured one
 	Routes     *Routes
 	Live       *Live
+	Assertions Assertions     // nil: a route that asks for signed assertions answers 503
 	Audit      audit.Recorder // nil: refusals are only counted
 	GatewayURL string         // where people sign in
 	Support    string         // whom a refused person should ask
@@ -214,7 +215,13 @@ func (x *exchange) pass(r *http.Request) {
 	}
 }
 
-func (x *exchange) facts() facts { return x.g.factsOf(x.client) }
+// facts are those of when the request came.
+func (x *exchange) facts() facts {
+	if x.f.now == nil {
+		x.f = x.g.factsOf(x.client)
+	}
+	return x.f
+}
 
 // factsOf a request from an address, as decisions may ask for them.
 func (g *Gate) factsOf(a netip.Addr) facts {
@@ -233,7 +240,12 @@ type exchange struct {
 	st        *site
 	rt        *Route
 	p         *session.Principal // nil on a public path
+	told      *told              // nil on a public path
+	cookies   [1]string          // the Cookie line that is sent
+	token     []string           // the signed assertion, where the route has one
 	d         Decision
+	f         facts
+	ruling    ruling // of early; refuses before
 	client    netip.Addr
 	ctx       carried
 	webSocket bool
@@ -293,7 +305,7 @@ func (x *exchange) person(r *http.Request) bool {
 		g.refuse(w, r, x, d, p)
 		return false
 	}
-	x.p, x.d = p, x.rt.decide(x.q, p, x.facts())
+	x.p, x.d = p, x.ruling.decide(p, x.facts())
 	if x.d.Verdict != Admit {
 		g.refuse(w, r, x, x.d, p)
 		return false
@@ -301,6 +313,14 @@ func (x *exchange) person(r *http.Request) bool {
 	if x.webSocket && !x.bearer && !x.mayOpen(r) {
 		// The cookie came along by itself; only Origin says whose page asks (row W01).
 		g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
+		return false
+	}
+	if err := x.introduce(); err != nil {
+		if g.denials.mayLog("no_assertion") {
+			g.o.Log.LogAttrs(r.Context(), slog.LevelError, "an application cannot be told who asks",
+				slog.String("route", x.rt.name), slog.String("error", err.Error()), slog.String("request_id", web.RequestID(r.Context())))
+		}
+		g.refuse(w, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "no_assertion"}, p)
 		return false
 	}
 	return true

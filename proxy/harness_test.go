@@ -239,14 +239,15 @@ func (l *lockedBuffer) String() string {
 type rigOption func(*rigConfig)
 
 type rigConfig struct {
-	live     LiveOptions
-	specs    []RouteSpec
-	upstream upstream.Times
-	upURL    string
-	h2       bool
-	fronts   []netip.Prefix
-	forms    FormStore
-	now      func() time.Time
+	live       LiveOptions
+	specs      []RouteSpec
+	upstream   upstream.Times
+	upURL      string
+	assertions Assertions
+	h2         bool
+	fronts     []netip.Prefix
+	forms      FormStore
+	now        func() time.Time
 }
 
 const appHost = "app.example.com"
@@ -307,7 +308,7 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.gate, err = New(Options{
 		Sessions: r.sessions, Machines: r.machines, SignIn: r.signIn, Routes: routes, Live: r.live, Audit: r.events, GatewayURL: "https://sso.example.com",
-		Support: "help@example.com", Log: log, Fronts: c.fronts, Forms: c.forms, Now: c.now,
+		Support: "help@example.com", Log: log, Assertions: c.assertions, Fronts: c.fronts, Forms: c.forms, Now: c.now,
 		Reserved: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { _, _ = io.WriteString(w, "reserved "+q.URL.Path) }),
 	})
 	if err != nil {

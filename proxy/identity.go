@@ -5,10 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/ssogate/ssogate/identity"
-	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/internal/header"
 )
 
 // Limits of identity values. Longer ones are left out rather than cut: half a
@@ -24,13 +22,16 @@ const (
 // names are compared by letters and digits alone (row H01). Everything that
 // starts with X-Forwarded is ours, also what does not exist yet.
 func managed(name string) bool {
-	var buf [40]byte
-	n := letters(&buf, name)
+	var buf [maxLetters]byte
+	return managedLetters(buf[:letters(&buf, name)])
+}
+
+func managedLetters(b []byte) bool {
 	const forwarded = "xforwarded"
-	if n >= len(forwarded) && string(buf[:len(forwarded)]) == forwarded {
+	if len(b) >= len(forwarded) && string(b[:len(forwarded)]) == forwarded {
 		return true
 	}
-	switch string(buf[:n]) {
+	switch string(b) {
 	case "forwarded", // RFC 7239: we do not vouch for what hops before us wrote
 		// paths and hosts that frameworks prefer to the request line (row P05)
 		"xoriginalurl", "xoriginaluri", "xoriginalhost", "xoriginalmethod", "xrewriteurl", "xurlscheme", "frontendhttps",
@@ -40,13 +41,13 @@ func managed(name string) bool {
 		"proxy", "http2settings", "proxyconnection", "trailer":
 		return true
 	}
-	return personName(string(buf[:n]))
+	return personName(string(b))
 }
 
 // namesPerson reports whether an application could take the header, under any
 // spelling, for one that says who asks.
 func namesPerson(name string) bool {
-	var buf [40]byte
+	var buf [maxLetters]byte
 	return personName(string(buf[:letters(&buf, name)]))
 }
 
@@ -64,14 +65,14 @@ func personName(letters string) bool {
 	return false
 }
 
-// letters writes the letters, in lower case, and digits of a name, as many as fit.
-func letters(buf *[40]byte, name string) (n int) {
+// maxLetters is how many letters of a name are looked at: more than any name has that
+// may be configured.
+const maxLetters = header.MaxLetters + 16
+
+// letters is [header.Letters] without an allocation, as many as fit.
+func letters(buf *[maxLetters]byte, name string) (n int) {
 	for i := 0; i < len(name) && n < len(buf); i++ {
-		c := name[i]
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+		if c, ok := header.Letter(name[i]); ok {
 			buf[n] = c
 			n++
 		}
@@ -79,35 +80,22 @@ func letters(buf *[40]byte, name string) (n int) {
 	return n
 }
 
-// clientFacts is what the application may know of the connection (rows H03, H04):
+// setClientFacts says what the application may know of the connection (rows H03, H04):
 // the address that internal/web decided, and the configured origin, never what
 // the request says of itself.
-func setClientFacts(h http.Header, st *site, client netip.Addr, vals []string) []string {
+func setClientFacts(h http.Header, st *site, client netip.Addr) {
+	vals := make([]string, 0, 4)
 	if client.IsValid() {
 		// Without the zone: it names an interface of this machine.
 		vals = put(h, "X-Forwarded-For", client.WithZone("").String(), vals)
 	}
 	vals = put(h, "X-Forwarded-Host", st.host, vals)
 	vals = put(h, "X-Forwarded-Proto", st.scheme, vals)
-	return put(h, "X-Forwarded-Port", st.port, vals)
-}
-
-// setIdentity adds who asks. An empty value is an absent header (row H06), and
-// nil (a public path) adds nothing.
-func setIdentity(h http.Header, p *session.Principal, vals []string) {
-	if p == nil {
-		return
-	}
-	m := &p.Member // empty for a machine
-	vals = put(h, identity.HeaderUser, encode(p.Subject(), ""), vals)
-	vals = put(h, identity.HeaderPreferredUsername, encode(m.UserName, ""), vals)
-	vals = put(h, identity.HeaderEmail, encode(m.Email, ""), vals)
-	vals = put(h, identity.HeaderName, encode(m.DisplayName, ""), vals)
-	put(h, identity.HeaderGroups, groups(p.Teams), vals)
+	put(h, "X-Forwarded-Port", st.port, vals)
 }
 
 // put adds one header from the slice that holds the values of all, so that a
-// request costs one allocation instead of nine. An empty or oversize value adds none.
+// request costs one allocation instead of four. An empty or oversize value adds none.
 func put(h http.Header, key, value string, vals []string) []string {
 	if value == "" {
 		return vals
@@ -116,77 +104,6 @@ func put(h http.Header, key, value string, vals []string) []string {
 	n := len(vals)
 	h[key] = vals[n-1 : n : n]
 	return vals
-}
-
-func groups(teams []string) string {
-	switch len(teams) {
-	case 0:
-		return ""
-	case 1:
-		return encode(teams[0], ",")
-	}
-	var b strings.Builder
-	for i, t := range teams {
-		e := encode(t, ",")
-		if e == "" {
-			continue
-		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(e)
-		if b.Len() > maxGroupsValue {
-			return ""
-		}
-	}
-	return strings.TrimPrefix(b.String(), ",")
-}
-
-// encode makes a value fit for a header (RFC 9110 section 5.5): printable ASCII
-// stays, everything else is percent-encoded UTF-8, and so is "%" itself, so that
-// decoding as in a URL always gives the value back, and a line break in a
-// display name is %0D%0A rather than a second header (row H05). also names
-// further bytes to encode. A value that gets too long is "".
-func encode(s, also string) string {
-	if len(s) > maxIdentityValue {
-		return ""
-	}
-	plain := true
-	for i := range len(s) {
-		if !headerByte(s, i, also) {
-			plain = false
-			break
-		}
-	}
-	if plain {
-		return s
-	}
-	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\ufffd")
-	}
-	const hexDigits = "0123456789ABCDEF"
-	b := make([]byte, 0, len(s)*3)
-	for i := range len(s) {
-		if headerByte(s, i, also) {
-			b = append(b, s[i])
-		} else {
-			b = append(b, '%', hexDigits[s[i]>>4], hexDigits[s[i]&15])
-		}
-	}
-	if len(b) > maxIdentityValue {
-		return ""
-	}
-	return string(b)
-}
-
-// headerByte reports whether byte i of s may stand for itself. A space at either
-// end would be trimmed by the reader, so it is encoded.
-func headerByte(s string, i int, also string) bool {
-	c := s[i]
-	if c == ' ' {
-		return i > 0 && i < len(s)-1
-	}
-	return c > ' ' && c < 0x7f && c != '%' && strings.IndexByte(also, c) < 0
 }
 
 // retryAfter is the Retry-After of every 503 of the gate: stores come back, or

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/member"
@@ -68,7 +67,15 @@ func (rt *Route) decide(q canonical.Request, p *session.Principal, f facts) Deci
 	if d.Verdict != NeedSession {
 		return d
 	}
-	d = ru.named.person(p, f)
+	return ru.decide(p, f)
+}
+
+// decide is that of a route for which before has said NeedSession.
+func (ru ruling) decide(p *session.Principal, f facts) Decision {
+	if ru.named == nil || ru.folded == nil {
+		return Decision{Verdict: Deny, Reason: "no_rule"}
+	}
+	d := ru.named.person(p, f)
 	if d.Verdict == Admit && ru.folded != ru.named {
 		if o := ru.folded.person(p, f); o.Verdict != Admit {
 			return o

@@ -32,6 +32,7 @@ type RouteSpec struct {
 	HSTS         time.Duration    // Strict-Transport-Security on its answers; 0 = the application's own
 	Answers      []ResponseHeader // that its answers get
 	KeepForms    bool             // a form that meets a session that ran out is kept over the sign-in
+	Identity     IdentitySpec     // how the application is told who asks
 
 	Machines      MachineSpec // that may use it with a bearer
 	Authorization string      // what becomes of the client's: AuthorizationAuto, -Pass or -Strip
@@ -60,6 +61,7 @@ type Route struct {
 	shared    bool
 	answers   []answered
 	keepForms bool
+	intro     introduction
 	rewrite   rewrite
 	limit     int64
 
@@ -100,6 +102,7 @@ func Compile(specs []RouteSpec, gatewayURL string) (*Routes, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
+	t.shareNames()
 	return t, nil
 }
 
@@ -156,6 +159,9 @@ func compileRoute(s RouteSpec) (*Route, error) {
 		return nil, err
 	}
 	var faults []error
+	if rt.intro, err = compileIdentity(s.Identity, s.Name); err != nil {
+		faults = append(faults, err)
+	}
 	for i, spec := range specs {
 		r, err := compileRule(spec, s.Name, rt.prefix, i)
 		if err != nil {

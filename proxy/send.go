@@ -70,7 +70,7 @@ func (x *exchange) outbound(r *http.Request) *http.Request {
 func (x *exchange) outHeader(h http.Header) http.Header {
 	named, trailers := h["Connection"], hasToken(h["Te"], "trailers")
 	for name := range h {
-		if hopByHop(name) || managed(name) || len(named) > 0 && hasToken(named, name) {
+		if hopByHop(name) || x.rt.removes(name) || len(named) > 0 && hasToken(named, name) {
 			delete(h, name)
 		}
 	}
@@ -83,11 +83,10 @@ func (x *exchange) outHeader(h http.Header) http.Header {
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = noUserAgent // otherwise net/http writes its own name
 	}
-	stripCookies(h, x.g.o.Sessions.IsOurCookie)
+	x.setCookies(h)
 	x.setAuthorization(h)
-	vals := make([]string, 0, 9)
-	vals = setClientFacts(h, x.st, x.client, vals)
-	setIdentity(h, x.p, vals)
+	setClientFacts(h, x.st, x.client)
+	x.setIdentity(h)
 	return h
 }
 
@@ -179,7 +178,7 @@ func (x *exchange) relayResponse(r *http.Request, res *http.Response) {
 	if announced > 0 {
 		names := make([]string, 0, announced)
 		for name := range res.Trailer {
-			if !forbiddenTrailer(name) {
+			if !x.rt.withholds(name) {
 				names = append(names, name)
 			}
 		}
@@ -197,7 +196,7 @@ func (x *exchange) relayResponse(r *http.Request, res *http.Response) {
 		_ = http.NewResponseController(x.ResponseWriter).Flush()
 	}
 	for name, v := range res.Trailer {
-		if forbiddenTrailer(name) {
+		if x.rt.withholds(name) {
 			continue
 		}
 		if len(res.Trailer) != announced {

@@ -45,6 +45,7 @@ func (x *exchange) early() Decision {
 	if x.webSocket && x.rt.noWS {
 		return Decision{Verdict: Deny, Rule: x.rt.name + ": no websockets", Reason: "no_websockets"}
 	}
-	d, _ := x.rt.before(x.q, x.facts())
+	var d Decision
+	d, x.ruling = x.rt.before(x.q, x.facts())
 	return d
 }

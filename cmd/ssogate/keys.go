@@ -19,7 +19,7 @@ func newKeys(a *app) *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeyList(a), newKeyRotate(a))
+	cmd.AddCommand(newKeyList(a), newKeyRotate(a), newKeyAssertion(a))
 	return cmd
 }
 

@@ -21,7 +21,7 @@ const module = "github.com/ssogate/ssogate"
 // the design; ones order neighbours where one is built on the other.
 var floors = map[string]int{
 	"config": 1, "audit": 1, "identity": 1, "internal/web": 1, "internal/mail": 1, "internal/outbound": 1,
-	"internal/secret": 0, "internal/clock": 0, // used by everything
+	"internal/secret": 0, "internal/clock": 0, "internal/header": 0, // used by everything
 	"internal/bearer": 1, "member": 10,
 	"session": 20, "settings": 20, "machine": 21,
 	"sso":         30,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso"
 	"github.com/ssogate/ssogate/sso/oauth"
 	"github.com/ssogate/ssogate/sso/saml"
 )
@@ -93,4 +94,12 @@ func (s *Server) SAMLMetadata(id string) ([]byte, error) {
 		return nil, fmt.Errorf("run: no SAML provider %q", id)
 	}
 	return p.Metadata()
+}
+
+// provider is an active provider by id, or nil.
+func (s *Server) provider(id string) sso.Provider {
+	if _, ok := s.settings.Load().Provider(id); !ok {
+		return nil
+	}
+	return s.providers.get(id)
 }

@@ -49,7 +49,11 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 	if c.URL != s.cfg.URL {
 		terr = errors.Join(terr, errors.New("run: url changed: that needs a restart"))
 	}
-	if err := errors.Join(rerr, cerr, terr); err != nil {
+	var aerr error
+	if rerr == nil {
+		aerr = s.assertions.Ensure(ctx, routes.Algorithms()...)
+	}
+	if err := errors.Join(rerr, cerr, terr, aerr); err != nil {
 		s.ReloadRefused()
 		return errors.Join(ErrReload, err)
 	}

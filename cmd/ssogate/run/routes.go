@@ -31,6 +31,7 @@ func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit), KeepForms: r.KeepPosts,
 		NoWebSockets: r.NoWebSockets, WSOrigins: r.WSOrigins, CORS: proxy.CORS(r.CORS), SharedCache: r.SharedCache, HSTS: r.HSTS,
 		Authorization: r.Authorization,
+		Identity:      identityFrom(&r.Identity),
 	}
 	for _, h := range r.Answers {
 		s.Answers = append(s.Answers, proxy.ResponseHeader(h))
@@ -94,6 +95,9 @@ func home(c *config.Config) string {
 	}
 	return ""
 }
+
+// isOrigin reports whether an origin is one of our app origins, by the routes of now.
+func (s *Server) isOrigin(origin string) bool { return s.gate.OwnsOrigin(origin) }
 
 // ownsDomain answers whether a provider is configured to own an e-mail domain.
 func ownsDomain(live *settings.Settings) func(provider, domain string) bool {

@@ -24,6 +24,7 @@ import (
 	"github.com/ssogate/ssogate/machine"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
+	"github.com/ssogate/ssogate/proxy/assertion"
 	"github.com/ssogate/ssogate/proxy/wire"
 	"github.com/ssogate/ssogate/scim"
 	"github.com/ssogate/ssogate/session"
@@ -59,32 +60,33 @@ type Server struct {
 	now      clock.Func
 	registry *prometheus.Registry
 
-	db        *sql.DB
-	sessions  sessionStores
-	sealer    *secret.Sealer
-	settings  *settings.Live
-	versions  *settings.Manager  // of what is changed while it runs
-	file      *settings.Settings // what the config file says
-	reloading sync.Mutex
-	rerouting sync.Mutex
-	reloads   reloadMetrics
-	degraded  atomic.Bool // the last reload was refused
-	certs     certificates
-	drafts    drafts
-	providers *providerSet
-	outbound  *http.Client
-	live      *proxy.Live
-	cutoff    *session.Cutoff
-	directory *member.Directory
-	keys      *session.KeyRing
-	cookies   *session.Cookies
-	manager   *session.Manager
-	grants    sso.Grants // nil where nobody is asked about
-	flow      *sso.Flow
-	gate      *proxy.Gate
-	routes    *proxy.Routes
-	machines  *machine.Admitter
-	issuers   map[string]*machineIssuer // of the routes in force; see rerouting
+	db         *sql.DB
+	sessions   sessionStores
+	sealer     *secret.Sealer
+	settings   *settings.Live
+	versions   *settings.Manager  // of what is changed while it runs
+	file       *settings.Settings // what the config file says
+	reloading  sync.Mutex
+	rerouting  sync.Mutex
+	reloads    reloadMetrics
+	degraded   atomic.Bool // the last reload was refused
+	certs      certificates
+	drafts     drafts
+	providers  *providerSet
+	outbound   *http.Client
+	live       *proxy.Live
+	cutoff     *session.Cutoff
+	directory  *member.Directory
+	keys       *session.KeyRing
+	cookies    *session.Cookies
+	manager    *session.Manager
+	grants     sso.Grants // nil where nobody is asked about
+	flow       *sso.Flow
+	gate       *proxy.Gate
+	routes     *proxy.Routes
+	assertions *assertion.Ring
+	machines   *machine.Admitter
+	issuers    map[string]*machineIssuer // of the routes in force; see rerouting
 
 	background []func(context.Context)
 	sweepers   []func(context.Context) error
@@ -134,6 +136,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"settings", s.loadSettings},
 		{"outbound calls", s.openOutbound},
 		{"routes", s.compileRoutes},
+		{"assertion keys", s.makeAssertions},
 		{"certificates", s.loadCertificates},
 		{"streams", s.makeLive},
 		{"cut-off", s.makeCutoff},
@@ -255,24 +258,13 @@ func (s *Server) makeFlow(context.Context) (err error) {
 	return err
 }
 
-// isOrigin reports whether an origin is one of our app origins, by the routes of now.
-func (s *Server) isOrigin(origin string) bool { return s.gate.OwnsOrigin(origin) }
-
-// provider is an active provider by id, or nil.
-func (s *Server) provider(id string) sso.Provider {
-	if _, ok := s.settings.Load().Provider(id); !ok {
-		return nil
-	}
-	return s.providers.get(id)
-}
-
 func (s *Server) makeGate(context.Context) error {
 	fronts, err := prefixes("forward_auth.from", s.cfg.ForwardAuth.From)
 	if err != nil {
 		return err
 	}
 	s.gate, err = proxy.New(proxy.Options{
-		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live,
+		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live, Assertions: s.assertions,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
 		Fronts:     fronts, Forms: forms{s.sessions.pending},
@@ -332,6 +324,7 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	pages := http.NewServeMux()
 	pages.Handle("/static/", c.Static())
 	pages.Handle("/me", c.Me())
+	pages.Handle("/jwks.json", s.assertions)
 	pages.Handle(scim.TokenPath, provisioning.TokenEndpoint())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
 	pages.Handle("/", s.flow.Gateway())
