@@ -227,6 +227,10 @@ func to(t testing.TB, s *server, o Options) *Transport {
 	tr := New(o)
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
+		// A tunnel ends on goroutines that no server waits for.
+		for end := time.Now().Add(patience); tr.InUse() != 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 		if n := tr.InUse(); n != 0 {
 			t.Errorf("%d connections are still in use", n)
 		}

@@ -21,7 +21,12 @@ func front(t *testing.T, rt http.RoundTripper) *httptest.Server {
 		pr.Out.URL = &url.URL{Scheme: "http", Host: "app.internal", Opaque: pr.In.URL.EscapedPath(), RawQuery: pr.In.URL.RawQuery}
 		pr.Out.Host = pr.In.Host
 	}}
-	ts := httptest.NewServer(rp)
+	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// As the gate does: else net/http closes the request's body when the answer begins,
+		// which may be before anybody has looked whether it has ended.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		rp.ServeHTTP(w, r)
+	}))
 	t.Cleanup(ts.Close)
 	return ts
 }
