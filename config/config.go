@@ -13,6 +13,7 @@ type Config struct {
 	URL               string   `key:"url"`            // gateway origin, e.g. https://sso.example.com
 	Listen            string   `key:"listen"`         // public listener, default ":8443" with tls, "127.0.0.1:8081" without
 	PrivateListen     string   `key:"private_listen"` // health and metrics, default 127.0.0.1:9090
+	Profiling         bool     `key:"profiling"`      // /debug/pprof/ on the private listener
 	TLS               TLS      `key:"tls"`
 	InsecurePlainHTTP bool     `key:"insecure_plain_http"` // plain http on a URL that is not loopback
 	TrustedProxies    []string `key:"trusted_proxies"`     // CIDRs whose X-Forwarded-For is believed; default none
@@ -34,6 +35,8 @@ type Config struct {
 	Outbound     Outbound     `key:"outbound"`
 	Limits       Limits       `key:"limits"`
 	Log          Log          `key:"log"`
+
+	MachineIssuers []MachineIssuer `key:"machine_issuers"`
 
 	warnings []Fault // found by Load, which alone sees file modes
 }
@@ -209,6 +212,32 @@ type Mail struct {
 	CAFile       string `key:"ca_file"`   // PEM; the system's CAs when empty
 }
 
+// MachineIssuer signs the JWTs of programs, which then need no service token. A route
+// says whether it takes them.
+type MachineIssuer struct {
+	Name        string        `key:"name"`         // slug; its machines are NAME/subject
+	Issuer      string        `key:"issuer"`       // the iss claim, exactly
+	Audience    string        `key:"audience"`     // this gateway, as one of the aud claim
+	JWKSURL     string        `key:"jwks_url"`     // its keys; default: by its discovery document
+	Algorithms  []string      `key:"algorithms"`   // default: every asymmetric one
+	Subject     string        `key:"subject"`      // claim that names a machine, default sub
+	TeamsClaim  string        `key:"teams_claim"`  // claim whose values mean teams
+	Teams       []MachineTeam `key:"teams"`        // which means which
+	MaxLifetime time.Duration `key:"max_lifetime"` // of a token, from iat to exp; default 2h
+}
+
+// MachineTeam gives machines whose claim has a value the slug of a team.
+type MachineTeam struct {
+	Value string `key:"value"`
+	Team  string `key:"team"`
+}
+
+// RouteMachines says which bearers a route takes besides sessions.
+type RouteMachines struct {
+	Tokens  bool     `key:"tokens"`  // service tokens that name the route
+	Issuers []string `key:"issuers"` // names of machine_issuers
+}
+
 // Route sends requests of hosts and a path prefix to an upstream. It has more fields
 // than other structs: it is where an operator describes one application.
 type Route struct {
@@ -236,6 +265,12 @@ type Route struct {
 	KeepPosts    bool             `key:"keep_posts"`              // a form that meets a session that ran out is kept over the sign-in
 	Identity     Identity         `key:"identity"`                // how the application is told who asks
 	Logout       Logout           `key:"logout"`                  // how its sign-out and ours go together
+
+	Machines RouteMachines `key:"machines"`
+	// Authorization is what becomes of that header of a client: "strip" keeps it from the
+	// application, "pass" hands it on also where it was the JWT that let the machine in.
+	// "" (default) hands it on unless ssogate has used it. A service token never passes.
+	Authorization string `key:"authorization"`
 }
 
 // CORS lets scripts of other origins call a route. The gate answers their preflights.
@@ -303,6 +338,7 @@ type Rule struct {
 	Providers    []string      `key:"providers"`     // ids
 	MaxAge       time.Duration `key:"max_age"`       // since credentials were shown; 0 (default) = any
 	Addresses    []string      `key:"addresses"`     // of clients: CIDRs
+	Machines     []string      `key:"machines"`      // names, "ISSUER/subject" or "ISSUER/*"; people are none
 }
 
 // Streams are long-lived responses.

@@ -52,6 +52,9 @@ const (
 	AllowMembers = "members"
 	AllowNobody  = "nobody"
 
+	AuthorizationPass  = "pass"
+	AuthorizationStrip = "strip"
+
 	UnverifiedEmailRefuse = "refuse"
 	UnverifiedEmailDrop   = "drop"
 )
@@ -143,6 +146,10 @@ func (c *Config) derive() {
 		or(&c.SCIM.Connections[i].Profile, ProfileAuto)
 	}
 	or(&c.Mail.FromName, c.Organization.Name)
+	for i := range c.MachineIssuers {
+		or(&c.MachineIssuers[i].Subject, "sub")
+		or(&c.MachineIssuers[i].MaxLifetime, 2*time.Hour)
+	}
 	for i := range c.Routes {
 		or(&c.Routes[i].PathPrefix, "/")
 		for j := range c.Routes[i].Access {

@@ -21,6 +21,7 @@ func (c *Config) Validate() []Fault {
 	c.validateProviders(fs)
 	c.validateSCIM(fs)
 	c.validateMail(fs)
+	c.validateMachineIssuers(fs)
 	c.validateRoutes(fs)
 	c.validateOutbound(fs)
 	return fs.list

@@ -70,12 +70,12 @@ func (r *Route) validateAccess(fs *faults, at string) {
 }
 
 func (u *Rule) validateAllow(fs *faults, at string) {
-	conditions := len(u.Teams)+len(u.Roles)+len(u.Members)+len(u.EmailDomains)+len(u.Providers) > 0 || u.MaxAge != 0
+	conditions := len(u.Teams)+len(u.Roles)+len(u.Members)+len(u.EmailDomains)+len(u.Providers)+len(u.Machines) > 0 || u.MaxAge != 0
 	switch u.Allow {
 	case AllowMembers:
 	case AllowPublic:
 		if conditions {
-			fs.add(at, "is public and asks for a person too", "remove allow: public, or the conditions")
+			fs.add(at, "is public and asks who it is too", "remove allow: public, or the conditions")
 		}
 		if len(u.Paths) == 0 && len(u.Addresses) == 0 {
 			fs.add(join(at, "paths"), "is empty: the rule would open the whole route", `list the paths, or write "/*" if that is meant`)

@@ -38,6 +38,7 @@ func (c *Config) validateRoutes(fs *faults) {
 		r.Identity.validate(fs, join(at, "identity"))
 		r.validateLogout(fs, at)
 		r.validateAnswering(fs, at)
+		c.validateMachines(fs, at, r)
 		for j, team := range r.Teams {
 			if !teamSlug(team) {
 				fs.add(index(join(at, "teams"), j), "not a team slug", "use a-z, 0-9, - _ and . as shown in the console")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/proxy/canonical"
+	"github.com/ssogate/ssogate/session"
 )
 
 // answer is what asking again said. The zero value is no answer.
@@ -32,11 +33,18 @@ type again struct {
 	r      *http.Request
 	cookie string
 	host   string
+	// Instead, where a bearer said who asks; the bearer itself is not kept.
+	machine *session.Principal
+	issuer  Issuer
 }
 
 // slim lets the request go. [Sessions] reads host and cookie, nothing else.
 func (a *again) slim() {
 	if a.r == nil {
+		return
+	}
+	if a.machine != nil {
+		a.r = nil
 		return
 	}
 	var ours []string
@@ -81,19 +89,30 @@ func (a *again) ask(ctx context.Context, rt *Route) (said answer) {
 	default:
 		return denied
 	}
-	r := a.r
-	if r == nil {
-		r = &http.Request{Host: a.host, Header: http.Header{"Cookie": {a.cookie}}}
+	p, err := a.who(ctx, rt)
+	without := withoutSession
+	if a.machine != nil {
+		without = withoutBearer
 	}
-	// The request's own context may be ending.
-	p, err := a.g.o.Sessions.Again(ctx, r.WithContext(ctx))
 	switch {
-	case err != nil && withoutSession(d, err).Verdict == Unavailable:
+	case err != nil && without(d, err).Verdict == Unavailable:
 		return unknown
 	case err != nil, rt.decide(a.q, p, f).Verdict != Admit:
 		return denied
 	}
 	return allowed
+}
+
+func (a *again) who(ctx context.Context, rt *Route) (*session.Principal, error) {
+	if a.machine != nil {
+		return a.stillMachine(ctx, rt)
+	}
+	r := a.r
+	if r == nil {
+		r = &http.Request{Host: a.host, Header: http.Header{"Cookie": {a.cookie}}}
+	}
+	// The request's own context may be ending.
+	return a.g.o.Sessions.Again(ctx, r.WithContext(ctx))
 }
 
 // asking is a copy of what to ask with; the flight may turn into a tunnel meanwhile.

@@ -15,7 +15,7 @@ import (
 const (
 	denialsPerSecond = 10
 	recordTimeout    = 500 * time.Millisecond
-	maxReasons       = 64 // reasons are our own words; the bound is a second lock
+	maxReasons       = 128 // reasons are our own words; the bound is a second lock
 )
 
 // denials writes refusals to the audit log, bounded and aggregated (design
@@ -136,3 +136,6 @@ func at(m map[string]*window, key string, second int64) *window {
 	}
 	return w
 }
+
+// limited cuts what a client chose; the audit store strips control characters.
+func limited(s string) string { return s[:min(len(s), 128)] }

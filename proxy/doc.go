@@ -6,6 +6,7 @@
 // not import sso or scim: sign-in is a URL to it. The zero [Verdict] denies.
 //
 //	request -> canonical -> route -> Sessions.Admit -> policy -> Decision
+//	                                 or, with a bearer where the route takes one, machine.go
 //	   admitted: identity headers set, registered in Live, re-checked (C10), upstream
 //	   otherwise: refuse.go (302, 401 page, 401 problem+json, 403 page, 503)
 package proxy

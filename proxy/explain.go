@@ -68,7 +68,12 @@ func (t *Routes) Explain(q Question) Explanation {
 	}
 	f := facts{addr: q.Address, now: q.Now, owns: q.Owns}
 	var ru ruling
-	if e.Decision, ru = rt.before(req, f); e.Verdict == NeedSession && q.Principal != nil {
+	e.Decision, ru = rt.before(req, f)
+	switch {
+	case e.Verdict != NeedSession || q.Principal == nil:
+	case q.Principal.Machine != nil && !rt.named(q.Principal):
+		e.Reason = "token_route"
+	default:
 		e.Decision = rt.decide(req, q.Principal, f)
 	}
 	e.Because = because(e.Decision)
@@ -104,6 +109,9 @@ func because(d Decision) string {
 		if d.Reason == reasonTooOld {
 			return "the credentials were shown too long ago, or the identity provider does not say when: a fresh sign-in is asked for"
 		}
+		if d.Reason == "token_route" {
+			return "the token is not for this route, or the route takes none: 401"
+		}
 		return "a session is needed: a browser is sent to sign in, a program gets 401"
 	case Deny, NotHere, Malformed, Unavailable:
 	}
@@ -125,6 +133,7 @@ func (r *rule) asks() []string {
 	}
 	add("role", roles)
 	add("member", r.Members)
+	add("machine", r.Machines)
 	add("an address that the provider owns at", r.EmailDomains)
 	add("a session through", r.Providers)
 	addresses := make([]string, len(r.Addresses))

@@ -185,7 +185,7 @@ func (x *exchange) verdict(r *http.Request, f *front) {
 			return
 		}
 		x.g.metrics.admitted.Inc()
-		web.Annotate(r.Context(), "member", string(x.p.Member.ID))
+		annotate(r.Context(), x.p)
 	}
 	h := x.Header()
 	x.setIdentity(h)

@@ -29,6 +29,7 @@ import (
 // required.
 type Options struct {
 	Sessions   Sessions
+	Machines   Machines // nil: no bearer is admitted
 	SignIn     SignIn
 	Reserved   http.Handler // serves /.sso/ on every app origin; r.Host is the configured one
 	Routes     *Routes
@@ -245,8 +246,10 @@ type exchange struct {
 	client    netip.Addr
 	ctx       carried
 	webSocket bool
-	sendsForm bool // it is about a kept form itself
-	cors      bool // a page of an allowed origin asks
+	sendsForm bool   // it is about a kept form itself
+	cors      bool   // a page of an allowed origin asks
+	bearer    bool   // a bearer says who asks, and nothing else may
+	issuer    Issuer // that vouches for it; nil with a service token
 	flight    flight
 	body      clientBody
 	interim   interim
@@ -272,7 +275,7 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 		}
 		if g.o.Sessions.Still(x.p) {
 			g.metrics.admitted.Inc()
-			web.Annotate(r.Context(), "member", string(x.p.Member.ID))
+			annotate(r.Context(), x.p)
 			return in, true
 		}
 		x.leave()
@@ -286,12 +289,16 @@ func (x *exchange) admit(r *http.Request) (*http.Request, bool) {
 // has been written.
 func (x *exchange) person(r *http.Request) bool {
 	g, w := x.g, x.ResponseWriter
-	p, err := g.o.Sessions.Admit(r.Context(), r)
+	p, err := x.who(r)
 	if err != nil {
 		if r.Context().Err() != nil {
 			panic(http.ErrAbortHandler) // the client has gone; there is nobody to answer
 		}
-		g.refuse(w, r, x, withoutSession(x.d, err), p)
+		d := withoutSession(x.d, err)
+		if x.bearer {
+			d = withoutBearer(x.d, err)
+		}
+		g.refuse(w, r, x, d, p)
 		return false
 	}
 	x.p, x.d = p, x.ruling.decide(p, x.facts())
@@ -299,20 +306,12 @@ func (x *exchange) person(r *http.Request) bool {
 		g.refuse(w, r, x, x.d, p)
 		return false
 	}
-	if x.webSocket && !x.mayOpen(r) {
+	if x.webSocket && !x.bearer && !x.mayOpen(r) {
 		// The cookie came along by itself; only Origin says whose page asks (row W01).
 		g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
 		return false
 	}
-	if err := x.introduce(); err != nil {
-		if g.denials.mayLog("no_assertion") {
-			g.o.Log.LogAttrs(r.Context(), slog.LevelError, "an application cannot be told who asks",
-				slog.String("route", x.rt.name), slog.String("error", err.Error()), slog.String("request_id", web.RequestID(r.Context())))
-		}
-		g.refuse(w, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "no_assertion"}, p)
-		return false
-	}
-	return true
+	return x.introduced(r)
 }
 
 // enter registers the request, which from then on can be cut, and answers it
@@ -324,7 +323,10 @@ func (x *exchange) enter(r *http.Request) (*http.Request, bool) {
 	f.live, f.p, f.w, f.cancel = x.g.o.Live, x.p, x.ResponseWriter, cancel
 	f.conn, f.shared = connOf(ctx), r.ProtoMajor != 1
 	if x.p != nil {
-		f.again = again{g: x.g, q: x.q, r: r, addr: x.client}
+		f.again = again{g: x.g, q: x.q, r: r, addr: x.client, issuer: x.issuer}
+		if x.bearer {
+			f.again.machine = x.p
+		}
 	}
 	if x.webSocket && f.live.draining.Load() {
 		cancel(nil)

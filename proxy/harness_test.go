@@ -200,6 +200,7 @@ type rig struct {
 	app      *app
 	up       *httptest.Server
 	sessions *fakeSessions
+	machines *fakeMachines
 	signIn   *fakeSignIn
 	events   *events
 	live     *Live
@@ -290,6 +291,7 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 		},
 		stale: map[*session.Principal]bool{},
 	}
+	r.machines = newFakeMachines()
 	r.registry = prometheus.NewRegistry()
 	c.live.Metrics = r.registry
 	if r.live, err = NewLive(c.live); err != nil {
@@ -297,7 +299,7 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	}
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.gate, err = New(Options{
-		Sessions: r.sessions, SignIn: r.signIn, Routes: routes, Live: r.live, Audit: r.events, GatewayURL: "https://sso.example.com",
+		Sessions: r.sessions, Machines: r.machines, SignIn: r.signIn, Routes: routes, Live: r.live, Audit: r.events, GatewayURL: "https://sso.example.com",
 		Support: "help@example.com", Log: log, Assertions: c.assertions, Fronts: c.fronts, Forms: c.forms, Now: c.now,
 		Reserved: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { _, _ = io.WriteString(w, "reserved "+q.URL.Path) }),
 	})

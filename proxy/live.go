@@ -49,7 +49,7 @@ type Live struct {
 	mu       sync.Mutex
 	total    int
 	sessions map[secret.Hash]*group
-	members  map[member.ID]*group
+	members  map[member.ID]*group // by subject: a machine has one too
 	ends     ends
 	public   group         // without a session: only Shutdown concerns them
 	spare    []*group      // groups come and go with every request
@@ -106,10 +106,10 @@ func (l *Live) enter(f *flight) error {
 			l.sessions[f.p.Session] = s
 			l.ends.add(s, f.p.Expires)
 		}
-		m := l.members[f.p.Member.ID]
+		m := l.members[member.ID(f.p.Subject())]
 		if m == nil {
 			m = l.newGroup()
-			l.members[f.p.Member.ID] = m
+			l.members[member.ID(f.p.Subject())] = m
 		}
 		f.link(inSession, s)
 		f.link(inMember, m)
@@ -133,8 +133,8 @@ func (l *Live) leave(f *flight) {
 			l.ends.remove(g)
 			l.spare = append(l.spare, g)
 		}
-		if g := l.members[f.p.Member.ID]; g.n == 0 {
-			delete(l.members, f.p.Member.ID)
+		if g := l.members[member.ID(f.p.Subject())]; g.n == 0 {
+			delete(l.members, member.ID(f.p.Subject()))
 			l.spare = append(l.spare, g)
 		}
 	}

@@ -84,11 +84,14 @@ func (ru ruling) decide(p *session.Principal, f facts) Decision {
 	return d
 }
 
-// person puts a signed-in person to the rule. On a public rule everybody passes.
+// person puts a signed-in person, or a machine, to the rule. On a public rule everybody passes.
 func (r *rule) person(p *session.Principal, f facts) Decision {
 	no := func(reason string) Decision { return Decision{Verdict: Deny, Rule: r.label, Reason: reason} }
 	if r.Allow == AllowPublic {
 		return Decision{Verdict: Admit, Rule: r.label}
+	}
+	if p != nil && p.Machine != nil {
+		return r.machine(p, no)
 	}
 	// Admit checked this already; asking again costs three comparisons and keeps
 	// a fault there from opening an application.
@@ -97,6 +100,8 @@ func (r *rule) person(p *session.Principal, f facts) Decision {
 	}
 	m := &p.Member
 	switch {
+	case len(r.Machines) > 0:
+		return no("machines_only")
 	case len(r.Teams) > 0 && !slices.ContainsFunc(r.Teams, p.Has):
 		return no("team_missing")
 	case len(r.Roles) > 0 && !slices.Contains(r.Roles, m.Role):

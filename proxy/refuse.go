@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/bearer"
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/proxy/canonical"
 	"github.com/ssogate/ssogate/proxy/upstream"
@@ -28,7 +30,9 @@ const (
 // where it is absent (old browsers, plain http) Accept decides.
 func audienceOf(r *http.Request) audience {
 	read := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if r.Header.Get("Upgrade") != "" || r.Header.Get("X-Requested-With") != "" {
+	// A bearer token is a program's; Basic may be a browser's, remembered for a legacy
+	// application.
+	if r.Header.Get("Upgrade") != "" || r.Header.Get("X-Requested-With") != "" || bearer.Presented(r.Header) {
 		return program
 	}
 	// A part of a file that continues as a sign-in page would be a broken file;
@@ -39,10 +43,7 @@ func audienceOf(r *http.Request) audience {
 	switch r.Header.Get("Sec-Fetch-Mode") {
 	case "navigate":
 	case "":
-		// A bearer token is a program's; Basic may be a browser's, remembered for
-		// a legacy application.
-		scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if strings.EqualFold(scheme, "bearer") || !acceptsHTML(r) {
+		if !acceptsHTML(r) {
 			return program
 		}
 	default:
@@ -74,6 +75,10 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, x *exchange, d Dec
 	g.note(r, x.rt, d, p)
 	switch d.Verdict {
 	case NeedSession:
+		if x.bearer {
+			g.needToken(w, r, x)
+			return
+		}
 		g.needSession(w, r, x, d.Reason == reasonTooOld)
 	case Unavailable:
 		// No cookie is touched: the session is as good as before (G2).
@@ -84,6 +89,10 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, x *exchange, d Dec
 			Actions: retryAction(r, x),
 		})
 	default:
+		if x.bearer {
+			g.noScope(w, r, x, d)
+			return
+		}
 		g.forbidden(w, r, x, d, p)
 	}
 }
@@ -122,6 +131,9 @@ func (g *Gate) needSession(w http.ResponseWriter, r *http.Request, x *exchange, 
 		})
 	default:
 		setChallenge(w.Header(), st, g.o.GatewayURL, fresh)
+		if x.rt.machines.on() {
+			w.Header().Add("WWW-Authenticate", bearerChallenge(st, ""))
+		}
 		title, detail := "sign-in required", "There is no valid session. Open "+st.origin+"/ in a browser to sign in, then repeat the request."
 		if fresh {
 			title, detail = "fresh sign-in required", "This needs a sign-in that is not so long ago. Open "+st.origin+x.q.Path+" in a browser, then repeat the request."
@@ -195,6 +207,12 @@ func reasonText(reason string) string {
 		return "the account is not active"
 	case "role_missing":
 		return "the account does not have the role that this page asks for"
+	case "machine":
+		return "this asks for something that only a person can have"
+	case "machine_not_named":
+		return "this machine is not one of those that may use this address"
+	case "machines_only":
+		return "this page is for programs only"
 	case "member_not_named":
 		return "the account is not one of those that may use this page"
 	case "provider":
@@ -341,7 +359,7 @@ func (g *Gate) note(r *http.Request, rt *Route, d Decision, p *session.Principal
 	web.Annotate(ctx, "rule", d.Rule)
 	web.Annotate(ctx, "reason", d.Reason)
 	if p != nil {
-		web.Annotate(ctx, "member", string(p.Member.ID))
+		annotate(ctx, p)
 	}
 	if d.Verdict == Unavailable || d.Verdict == NeedSession && (d.Reason == "no_session" || d.Reason == "session_expired") {
 		return
@@ -357,9 +375,18 @@ func (g *Gate) note(r *http.Request, rt *Route, d Decision, p *session.Principal
 		e.Target = "route:" + rt.name
 	}
 	if p != nil {
-		e.Actor, e.Provider = "member:"+string(p.Member.ID), p.Provider
+		e.Actor, e.Provider = p.Actor(), p.Provider
 	}
 	g.denials.record(ctx, e)
+}
+
+// annotate says in the access record who asked.
+func annotate(ctx context.Context, p *session.Principal) {
+	if p.Machine != nil {
+		web.Annotate(ctx, "machine", p.Machine.Name())
+		return
+	}
+	web.Annotate(ctx, "member", string(p.Member.ID))
 }
 
 // verdictWord is a verdict for the log, where the zero value needs a name.
@@ -369,6 +396,3 @@ func verdictWord(v Verdict) string {
 	}
 	return string(v)
 }
-
-// limited cuts what a client chose; the audit store strips control characters.
-func limited(s string) string { return s[:min(len(s), 128)] }

@@ -34,6 +34,9 @@ type RouteSpec struct {
 	KeepForms    bool             // a form that meets a session that ran out is kept over the sign-in
 	Identity     IdentitySpec     // how the application is told who asks
 
+	Machines      MachineSpec // that may use it with a bearer
+	Authorization string      // what becomes of the client's: AuthorizationAuto, -Pass or -Strip
+
 	Access []RuleSpec // in order; the first that matches decides
 	// Public and Teams are the short form of Access: what is public, and the teams of
 	// which a member must be in any for the rest; none = any member. Not beside Access.
@@ -61,6 +64,9 @@ type Route struct {
 	intro     introduction
 	rewrite   rewrite
 	limit     int64
+
+	machines      MachineSpec
+	authorization string
 }
 
 // Routes is an immutable table: build with [Compile], swap whole. Looking up
@@ -137,7 +143,7 @@ func compileRoute(s RouteSpec) (*Route, error) {
 		return nil, fmt.Errorf("path prefix: %w", err)
 	}
 	rt := &Route{name: s.Name, prefix: strings.TrimSuffix(prefix, "/"), methods: withHead(s.Methods), limit: s.BodyLimit, keepForms: s.KeepForms, noWS: s.NoWebSockets, shared: s.SharedCache}
-	if err := rt.aim(s); err != nil {
+	if err := errors.Join(rt.aim(s), rt.takeMachines(s)); err != nil {
 		return nil, err
 	}
 	for _, m := range s.Methods {

@@ -39,6 +39,7 @@ type RuleSpec struct {
 	Providers    []string      // ids; the session was made through one
 	MaxAge       time.Duration // since credentials were shown, as the provider vouches; 0 = as long as the session
 	Addresses    []netip.Prefix
+	Machines     []string // names, or "ISSUER/*"; people are none
 }
 
 // minMaxAge keeps a step-up from going round in a circle: what was just given must
@@ -116,14 +117,23 @@ func compileRule(s RuleSpec, route, prefix string, i int) (*rule, error) {
 		}
 	}
 	r.Methods = withHead(s.Methods)
-	conditions := len(s.Teams) + len(s.Roles) + len(s.Members) + len(s.EmailDomains) + len(s.Providers)
+	person := len(s.Roles) + len(s.Members) + len(s.EmailDomains) + len(s.Providers)
+	conditions := person + len(s.Teams) + len(s.Machines)
 	switch {
 	case s.Allow != AllowNobody && s.Allow != AllowPublic && s.Allow != AllowMembers:
 		fault("allowance %q", s.Allow)
 	case s.Allow != AllowMembers && (conditions > 0 || s.MaxAge != 0):
-		fault("conditions about a person in a rule for %s", map[Allowance]string{AllowPublic: "everybody", AllowNobody: "nobody"}[s.Allow])
+		fault("conditions about who asks in a rule for %s", map[Allowance]string{AllowPublic: "everybody", AllowNobody: "nobody"}[s.Allow])
 	case s.MaxAge != 0 && s.MaxAge < minMaxAge:
 		fault("maximum age %s is below %s", s.MaxAge, minMaxAge)
+	}
+	if len(s.Machines) > 0 && (person > 0 || s.MaxAge != 0) {
+		fault("machines beside what only a person can be: nobody is both")
+	}
+	for _, m := range s.Machines {
+		if !validMachineName(m) {
+			fault("machine %q is neither NAME nor ISSUER/subject", m)
+		}
 	}
 	r.Members = slices.Clone(s.Members)
 	for i, m := range r.Members {

@@ -86,6 +86,7 @@ func (x *exchange) outHeader(in http.Header) http.Header {
 		h["User-Agent"] = noUserAgent // otherwise net/http writes its own name
 	}
 	x.setCookies(h)
+	x.setAuthorization(h)
 	setClientFacts(h, x.st, x.client)
 	x.setIdentity(h)
 	return h

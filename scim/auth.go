@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/bearer"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/member"
@@ -29,11 +30,9 @@ type bearerOf struct {
 	Name string
 }
 
-// authenticate finds the connection of the request's token. The token is read
-// from the Authorization header only: a query ends up in logs and histories
-// (RFC 6750 section 2.3).
+// authenticate finds the connection of the request's token.
 func (c *call) authenticate() error {
-	token, ok := bearer(c.r.Header)
+	token, ok := bearer.FromHeader(c.r.Header, maxToken)
 	c.presented = token
 	if !ok {
 		return c.deny("token_missing")
@@ -46,7 +45,7 @@ func (c *call) authenticate() error {
 	// Only what has the form of a token we made is worth a question to the
 	// store; anything else costs the sender more than us.
 	switch {
-	case strings.HasPrefix(token, tokenPrefix) && len(token) == tokenLength:
+	case bearer.HasForm(token, bearer.SCIM):
 		return c.byToken(hash)
 	case strings.HasPrefix(token, accessPrefix):
 		return c.byAccess(token)
@@ -63,10 +62,7 @@ func (c *call) byToken(hash secret.Hash) error {
 	case err != nil:
 		return unavailable(err)
 	}
-	// The store found it by an index, which is no constant-time comparison;
-	// the hash tells an attacker nothing about the token, but compare anyway.
-	stored, err := secret.ParseHash(t.Hash)
-	if err != nil || !stored.Equal(hash) {
+	if !t.Is(hash) {
 		return c.deny("token_unknown")
 	}
 	return c.admit(t, "token", c.h.o.Access.UsedToken)
@@ -75,7 +71,7 @@ func (c *call) byToken(hash secret.Hash) error {
 // admit checks what a token and a client have in common, and notes the use.
 func (c *call) admit(t StoredToken, kind string, used func(context.Context, string, time.Time, string) error) error {
 	now := c.h.o.Now()
-	if !t.Expires.IsZero() && !now.Before(t.Expires) {
+	if t.Expired(now) {
 		return c.deny(kind + "_expired")
 	}
 	conn, ok := connection(c.h.o.Live.Load(), t.Connection)
@@ -83,8 +79,7 @@ func (c *call) admit(t StoredToken, kind string, used func(context.Context, stri
 		return c.deny("connection_unknown")
 	}
 	c.conn, c.bearer = conn, bearerOf{ID: t.ID, Name: t.Name}
-	// At most once a minute: an import must not write a row per request.
-	if now.Sub(t.LastUsed) < time.Minute {
+	if !t.UseDue(now) {
 		return nil
 	}
 	// The note is for people. Failing the IdP because it could not be written
@@ -141,21 +136,6 @@ func connection(s *settings.Settings, id string) (settings.Connection, bool) {
 		}
 	}
 	return settings.Connection{}, false
-}
-
-// bearer reads the token of exactly one Authorization header: of two, another
-// reader could take the other.
-func bearer(h http.Header) (string, bool) {
-	values := h.Values("Authorization")
-	if len(values) != 1 {
-		return "", false
-	}
-	scheme, token, ok := strings.Cut(values[0], " ")
-	token = strings.TrimSpace(token)
-	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxToken {
-		return "", false
-	}
-	return token, true
 }
 
 // deny audits the refusal and answers it.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/bearer"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/member"
@@ -115,7 +116,7 @@ func (h *Handler) issue(r *http.Request) (string, error) {
 		_ = c.deny(reason) // audited, within the budget of refusals
 		return &oauthError{status: http.StatusUnauthorized, code: "invalid_client", about: "the client or its secret is not valid", basic: basic}
 	}
-	if !strings.HasPrefix(id, clientPrefix) || !plainID(id) || !strings.HasPrefix(clientSecret, secretPrefix) || len(clientSecret) != secretLength {
+	if !strings.HasPrefix(id, clientPrefix) || !plainID(id) || !bearer.HasForm(clientSecret, secretPrefix) {
 		return "", refused("client_unknown")
 	}
 	client, err := h.o.Access.Client(r.Context(), id)
@@ -125,12 +126,11 @@ func (h *Handler) issue(r *http.Request) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	stored, err := secret.ParseHash(client.Hash)
 	now := h.o.Now()
 	switch {
-	case err != nil || !stored.Equal(secret.Sum(clientSecret)):
+	case !client.Is(secret.Sum(clientSecret)):
 		return "", refused("client_secret_wrong")
-	case !client.Expires.IsZero() && !now.Before(client.Expires):
+	case client.Expired(now):
 		return "", refused("client_expired")
 	}
 	if _, ok := connection(h.o.Live.Load(), client.Connection); !ok {

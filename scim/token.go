@@ -7,22 +7,17 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/bearer"
 	"github.com/ssogate/ssogate/internal/secret"
 )
 
-// tokenPrefix makes a leaked token recognizable to secret scanners and to the
-// person who finds it in a log.
+// What tells our tokens apart.
 const (
-	tokenPrefix  = "ssogate_scim_"        //nolint:gosec // a label, not a credential
-	tokenLength  = len(tokenPrefix) + 43  // 256 bits in base64url
-	secretPrefix = "ssogate_scim_secret_" //nolint:gosec // the same
-	secretLength = len(secretPrefix) + 43
+	secretPrefix = bearer.SCIM + "secret_"
+	accessPrefix = bearer.SCIM + "access_"
 	clientPrefix = "scim-client-"
-	accessPrefix = "ssogate_scim_access_" //nolint:gosec // the same
 )
 
 // ErrInvalidToken means a token cannot be made as asked: the message says why.
@@ -35,10 +30,8 @@ var ErrInvalidToken = errors.New("scim: token")
 // audit event is written with it, or neither is.
 // Errors wrap [ErrInvalidToken] or come from the store.
 func CreateToken(ctx context.Context, tokens Tokens, connection, name, creator string, expires time.Time) (string, StoredToken, error) {
-	token := tokenPrefix + secret.NewToken()
-	hash := secret.Sum(token)
-	// The id is part of the hash: unique, and tells nothing of the token.
-	t, err := newStored(hash.String()[:16], hash, connection, name, creator, expires)
+	token, hash := bearer.New(bearer.SCIM)
+	t, err := newStored(bearer.ID(hash), hash, connection, name, creator, expires)
 	if err != nil {
 		return "", StoredToken{}, err
 	}
@@ -51,8 +44,8 @@ func CreateToken(ctx context.Context, tokens Tokens, connection, name, creator s
 // CreateClient makes an OAuth 2.0 client of a connection and keeps the hash of
 // its secret, on the terms of [CreateToken]. Its id is part of the answer.
 func CreateClient(ctx context.Context, clients Clients, connection, name, creator string, expires time.Time) (clientSecret string, _ StoredToken, _ error) {
-	clientSecret = secretPrefix + secret.NewToken()
-	t, err := newStored(clientPrefix+strings.ToLower(rand.Text()), secret.Sum(clientSecret), connection, name, creator, expires)
+	clientSecret, hash := bearer.New(secretPrefix)
+	t, err := newStored(clientPrefix+strings.ToLower(rand.Text()), hash, connection, name, creator, expires)
 	if err != nil {
 		return "", StoredToken{}, err
 	}
@@ -63,18 +56,14 @@ func CreateClient(ctx context.Context, clients Clients, connection, name, creato
 }
 
 func newStored(id string, hash secret.Hash, connection, name, creator string, expires time.Time) (StoredToken, error) {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	switch {
-	case connection == "":
+	if connection == "" {
 		return StoredToken{}, fmt.Errorf("%w: no connection named", ErrInvalidToken)
-	case name == "" || utf8.RuneCountInString(name) > 100 || !printable(name):
-		return StoredToken{}, fmt.Errorf("%w: the name must be 1 to 100 printable characters", ErrInvalidToken)
-	case !expires.IsZero() && !expires.After(now):
-		return StoredToken{}, fmt.Errorf("%w: it would already have expired", ErrInvalidToken)
 	}
-	return StoredToken{
-		ID: id, Connection: connection, Name: name, Hash: hash.String(), Created: now, Creator: creator, Expires: expires,
-	}, nil
+	t, err := bearer.Keep(id, hash, name, creator, expires)
+	if err != nil {
+		return StoredToken{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
+	}
+	return StoredToken{Stored: t, Connection: connection}, nil
 }
 
 func accessEvent(kind string, t StoredToken) audit.Event {
@@ -82,13 +71,4 @@ func accessEvent(kind string, t StoredToken) audit.Event {
 		Kind: kind, Outcome: audit.Allowed, Actor: t.Creator, Target: t.Connection,
 		Detail: map[string]string{"name": t.Name, "id": t.ID},
 	}
-}
-
-func printable(s string) bool {
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return utf8.ValidString(s)
 }

@@ -3,7 +3,7 @@
 //
 // It owns: [Record] and the [Store] interface, the signed host-bound cookies and
 // their [KeyRing], [Manager] (start, admit, list, end), the principal cache under
-// a lease, and [Cutoff] (protocols, section 1).
+// a lease, [Leased] for principals that others read, and [Cutoff] (protocols, section 1).
 //
 // It must not know SAML, OAuth, routes, SCIM, SQL or Redis. It reads members only
 // through its [Directory] interface, cuts streams only through [Streams], and

@@ -25,12 +25,14 @@ which rule decided it. Nothing is sent to the application.
 
 Without --as it is somebody without a session. With --as it is that member with
 a session that was just made; --age makes the credentials older, --provider says
-through whom, and --address from where.
+through whom, and --address from where. With --machine it is the program with that
+service token, by the machine's name or the token's id.
 
 A running ssogate with SQLite is asked for the routes it uses now. Otherwise the
 config file is read.`,
 		Example: `  ssogate explain https://app.example.com/reports
   ssogate explain --as ana@example.com --method POST https://app.example.com/admin/users
+  ssogate explain --machine deploy https://app.example.com/api/releases
   ssogate explain --as ana@example.com --age 2h --address 192.0.2.7 https://app.example.com/pay/`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -39,6 +41,9 @@ config file is read.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if q.Who != "" && q.Machine != "" {
+				return &usageError{cmd.CommandPath(), errors.New("--as and --machine are two answers to one question")}
+			}
 			q.URL = args[0]
 			return a.withControl(cmd.Context(), path, func(_ *config.Config, c *run.Control) error {
 				return a.explain(cmd.Context(), c.Explain, q, asJSON)
@@ -47,6 +52,7 @@ config file is read.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.Who, "as", "", "the member, by id or user name")
+	f.StringVar(&q.Machine, "machine", "", "instead: a machine with a service token, or the id of one")
 	f.StringVar(&q.Method, "method", "GET", "the method")
 	f.StringVar(&q.Provider, "provider", "", "the provider of the session (default: the first one linked)")
 	f.StringVar(&q.Address, "address", "", "the client's address")
@@ -77,7 +83,10 @@ func printExplained(w io.Writer, e run.Explained) {
 	line("request", e.Request)
 	who := "nobody who is signed in"
 	if e.Member != "" {
-		who = e.Member + " (" + e.Role + ")"
+		who = e.Member
+		if e.Role != "" {
+			who += " (" + e.Role + ")"
+		}
 		if len(e.Teams) > 0 {
 			who += ", teams " + strings.Join(e.Teams, " ")
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ssogate/ssogate/cmd/ssogate/run"
 	"github.com/ssogate/ssogate/config"
+	"github.com/ssogate/ssogate/internal/web"
 )
 
 func newServe(a *app) *cobra.Command {
@@ -38,8 +39,10 @@ ends it at once.`,
 			if err != nil {
 				return err
 			}
-			log := newLogger(a.stderr, c.Log)
-			s, err := run.New(cmd.Context(), run.Options{Config: c, Log: log})
+			out := web.NewAccessLog(a.stderr)
+			defer func() { _ = out.Flush() }() // the last words of a process; nobody reads an error about them
+			log := newLogger(out, c.Log)
+			s, err := run.New(cmd.Context(), run.Options{Config: c, Log: log, Access: accessLog(out, log, c.Log)})
 			if err != nil {
 				return err
 			}
@@ -93,6 +96,15 @@ func (a *app) reload(ctx context.Context, path string, s *run.Server, log *slog.
 	if err := s.Reload(ctx, c); err != nil {
 		log.Error("reload: refused", "file", file, "err", err)
 	}
+}
+
+// accessLog is where access records wait for one another, or nil where the log's own
+// handler writes them: as text, or not at all.
+func accessLog(out *web.AccessLog, log *slog.Logger, c config.Log) *web.AccessLog {
+	if c.Format == "text" || !log.Enabled(context.Background(), slog.LevelInfo) {
+		return nil
+	}
+	return out
 }
 
 // newLogger writes what the config asks for. Validation has refused other values.

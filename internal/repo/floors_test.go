@@ -22,8 +22,8 @@ const module = "github.com/ssogate/ssogate"
 var floors = map[string]int{
 	"config": 1, "audit": 1, "identity": 1, "internal/web": 1, "internal/mail": 1, "internal/outbound": 1,
 	"internal/secret": 0, "internal/clock": 0, "internal/header": 0, // used by everything
-	"member":  10,
-	"session": 20, "settings": 20,
+	"internal/bearer": 1, "member": 10,
+	"session": 20, "settings": 20, "machine": 21,
 	"sso":         30,
 	"sso/refresh": 31,
 	"scim/filter": 30, "scim/schema": 31, "scim/record": 31, "scim/patch": 32, "scim/client": 33,

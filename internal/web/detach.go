@@ -63,8 +63,8 @@ func (x *exchange) detached() bool {
 
 // endLater leaves the ending to [Detached.End]. It keeps nothing of the request:
 // its context would hold on to the server's buffers.
-func (m *middleware) endLater(x *exchange, rec record, start time.Time, done func()) {
-	end := func() { m.end(context.Background(), x, rec, start, done) }
+func (m *middleware) endLater(x *exchange, rec record, start time.Time) {
+	end := func() { m.end(context.Background(), x, rec, start) }
 	x.mu.Lock()
 	ended := x.ended
 	if !ended {

@@ -20,6 +20,7 @@ type exchange struct {
 
 	mu    sync.Mutex // annotations come from streams and their handler at once
 	notes []note
+	room  [8]note // for the first of them
 
 	later bool   // Detach was called
 	ended bool   // Detached.End was called
@@ -93,14 +94,21 @@ func (x *exchange) annotate(key, value string) {
 func newID() string {
 	var b [10]byte
 	_, _ = rand.Read(b[:]) // never fails on Go 1.24 and later
-	return base32.NewEncoding("abcdefghijkmnpqrstuvwxyz23456789").EncodeToString(b[:])
+	var out [16]byte
+	idLetters.Encode(out[:], b[:])
+	return string(out[:])
 }
+
+var idLetters = base32.NewEncoding("abcdefghijkmnpqrstuvwxyz23456789")
 
 // clean makes untrusted text fit for one line of a log or page: valid UTF-8,
 // at most max bytes, without control characters (line injection, terminal
 // escapes; C11) and without bidirectional overrides, which make "a@evil" read
 // as something else.
 func clean(s string, limit int) string {
+	if plain(s, limit) {
+		return s
+	}
 	cut := len(s) > limit
 	if cut {
 		s = s[:limit] // a split rune becomes U+FFFD below
@@ -120,4 +128,17 @@ func clean(s string, limit int) string {
 		s += "…"
 	}
 	return s
+}
+
+// plain reports printable ASCII, which is all there is in most records.
+func plain(s string, limit int) bool {
+	if len(s) > limit {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

@@ -21,6 +21,8 @@ type Options struct {
 	Secure bool
 	// Log receives one access record per request, and panics. nil discards.
 	Log *slog.Logger
+	// Access receives the access records instead of Log; nil leaves them there.
+	Access *AccessLog
 	// Now is the clock for durations; nil is time.Now.
 	Now func() time.Time
 	// Metrics counts; nil does not.
@@ -65,19 +67,20 @@ func Handler(next http.Handler, o Options) http.Handler {
 func (m *middleware) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := m.o.Now()
 	x := &exchange{m: m, id: newID(), addr: clientAddr(r, m.o.Trusted), secure: m.o.Secure || r.TLS != nil}
+	x.notes = x.room[:0]
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	w := &response{ResponseWriter: rw}
 	// Handlers may rewrite r.Method, r.Host or r.URL; the record is about what came.
 	rec := record{method: r.Method, host: r.Host, path: logPath(r), kind: m.o.Kind(r)}
-	done := m.o.Metrics.begin()
+	m.o.Metrics.begin()
 	defer func() {
 		v := recover()
 		again := m.recovered(w, r, v)
 		rec.finish(w, again != nil)
 		if x.detached() {
-			m.endLater(x, rec, start, done)
+			m.endLater(x, rec, start)
 		} else {
-			m.end(r.Context(), x, rec, start, done)
+			m.end(r.Context(), x, rec, start)
 		}
 		if again != nil {
 			panic(again)
@@ -87,10 +90,14 @@ func (m *middleware) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // end closes the books on a request: the gauge, the counters, the access record.
-func (m *middleware) end(ctx context.Context, x *exchange, rec record, start time.Time, done func()) {
-	done()
-	rec.took = m.o.Now().Sub(start)
+func (m *middleware) end(ctx context.Context, x *exchange, rec record, start time.Time) {
+	now := m.o.Now()
+	rec.took = now.Sub(start)
 	m.o.Metrics.observe(rec)
+	if m.o.Access != nil {
+		m.o.Access.record(now, x, &rec)
+		return
+	}
 	m.log(ctx, x, rec)
 }
 

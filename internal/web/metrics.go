@@ -2,6 +2,8 @@ package web
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +15,25 @@ type Metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	panics   prometheus.Counter
+	kinds    sync.Map // kind -> *kindMetrics: looked up once, not per request
+}
+
+// kindMetrics are the series of one kind.
+type kindMetrics struct {
+	codes    [len(codeClasses)]atomic.Pointer[prometheus.Counter] // made when first counted
+	duration prometheus.Observer
+}
+
+// codeClasses by the first digit of a status. The first is for exchanges that were torn
+// down before one was sent.
+var codeClasses = [6]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+func (m *Metrics) kind(name string) *kindMetrics {
+	if k, ok := m.kinds.Load(name); ok {
+		return k.(*kindMetrics) //nolint:forcetypeassert // only this function stores
+	}
+	k, _ := m.kinds.LoadOrStore(name, &kindMetrics{duration: m.duration.WithLabelValues(name)})
+	return k.(*kindMetrics) //nolint:forcetypeassert // only this function stores
 }
 
 // NewMetrics registers http_requests_total{code,kind},
@@ -43,12 +64,10 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-func (m *Metrics) begin() (done func()) {
-	if m == nil {
-		return func() {}
+func (m *Metrics) begin() {
+	if m != nil {
+		m.inFlight.Inc()
 	}
-	m.inFlight.Inc()
-	return m.inFlight.Dec
 }
 
 func (m *Metrics) panicked() {
@@ -61,26 +80,21 @@ func (m *Metrics) observe(rec record) {
 	if m == nil {
 		return
 	}
-	m.requests.WithLabelValues(codeClass(rec.status), rec.kind).Inc()
+	m.inFlight.Dec()
+	k := m.kind(rec.kind)
+	class := rec.status / 100
+	if class < 0 || class >= len(k.codes) {
+		class = 0
+	}
+	c := k.codes[class].Load()
+	if c == nil {
+		made := m.requests.WithLabelValues(codeClasses[class], rec.kind)
+		c = &made
+		k.codes[class].Store(c)
+	}
+	(*c).Inc()
 	// A WebSocket that lives for hours says nothing about how fast answers are.
 	if !rec.hijacked {
-		m.duration.WithLabelValues(rec.kind).Observe(float64(rec.took) / float64(time.Second))
-	}
-}
-
-func codeClass(status int) string {
-	switch status / 100 {
-	case 1:
-		return "1xx"
-	case 2:
-		return "2xx"
-	case 3:
-		return "3xx"
-	case 4:
-		return "4xx"
-	case 5:
-		return "5xx"
-	default:
-		return "none" // torn down before a status was sent
+		k.duration.Observe(float64(rec.took) / float64(time.Second))
 	}
 }

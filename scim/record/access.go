@@ -5,21 +5,15 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/bearer"
 )
 
 // StoredToken is a bearer token, or an OAuth 2.0 client with its secret, made by
-// the CLI or console. The token or secret itself was shown once; only its hash is
-// kept.
+// the CLI or console.
 type StoredToken struct {
-	ID         string // of a client: its client_id
+	bearer.Stored // ID: of a client its client_id
+
 	Connection string
-	Name       string
-	Hash       string // hex SHA-256
-	Created    time.Time
-	Creator    string
-	Expires    time.Time // zero = never
-	LastUsed   time.Time
-	LastAddr   string
 }
 
 // Tokens keeps bearer tokens. Each change is written together with its audit

@@ -48,6 +48,7 @@ type metadata struct {
 type discovery struct {
 	issuer    string
 	hasSecret bool
+	keysOnly  bool // nobody signs in there: what only a sign-in needs may be missing
 	client    *http.Client
 	now       clock.Func
 	timeout   time.Duration
@@ -149,10 +150,25 @@ func (d *discovery) fetch(ctx context.Context) (*metadata, error) {
 	if err := json.Unmarshal(body, &m); err != nil {
 		return nil, &UnavailableError{Step: "discovery", Err: fmt.Errorf("not a discovery document: %w", bounded(err))}
 	}
-	if err := m.check(d.issuer, d.hasSecret); err != nil {
+	check := func() error { return m.check(d.issuer, d.hasSecret) }
+	if d.keysOnly {
+		check = func() error { return m.checkKeys(d.issuer) }
+	}
+	if err := check(); err != nil {
 		return nil, &UnavailableError{Step: "discovery", Err: err}
 	}
 	return &m, nil
+}
+
+// checkKeys is check for an issuer whose keys are all that is wanted.
+func (m *metadata) checkKeys(issuer string) error {
+	if m.Issuer != issuer {
+		return fmt.Errorf("the issuer calls itself %q, the configured one is %q", printable(m.Issuer, 200), issuer)
+	}
+	if err := checkEndpoint(m.JWKS, strings.HasPrefix(issuer, "https://")); err != nil {
+		return fmt.Errorf("jwks_uri: %w", err)
+	}
+	return nil
 }
 
 // check refuses a document that belongs to somebody else or would weaken what

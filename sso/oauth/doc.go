@@ -21,6 +21,9 @@
 // Two kinds of error leave a sign-in: *sso.VerifyError when an answer is refused, and
 // *UnavailableError when the provider could not be asked or made no sense. A refresh has *sso.RefreshError.
 //
+// [MachineIssuer] is apart from all that: it verifies JWTs that programs bring as
+// bearers, with the same keys and readers, and knows no sign-in.
+//
 // A provider that is down when ssogate starts does not stop it: discovery
 // happens at the first sign-in, is kept, and is repeated hourly; the last good
 // document serves for a day.

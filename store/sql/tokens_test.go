@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/bearer"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/scim/record"
 )
@@ -62,14 +63,20 @@ func keptBearers(t *testing.T, d *DB, s bearerStore) {
 		}
 		return kinds
 	}
-	want := record.StoredToken{ID: "1", Connection: "okta", Name: "prod", Hash: hash, Created: day, Creator: "cli", Expires: day.AddDate(1, 0, 0)}
+	want := record.StoredToken{Connection: "okta", Stored: bearer.Stored{
+		ID: "1", Name: "prod", Hash: hash, Created: day, Creator: "cli", Expires: day.AddDate(1, 0, 0),
+	}}
 	if err := s.insert(ctx, want, made); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := s.find(ctx, "1", hash); err != nil || got != want {
 		t.Fatalf("read %+v, %v", got, err)
 	}
-	for _, bad := range []record.StoredToken{{ID: "2", Connection: "okta"}, {ID: "2", Hash: hash}, {Connection: "okta", Hash: hash}} {
+	for _, bad := range []record.StoredToken{
+		{Connection: "okta", Stored: bearer.Stored{ID: "2"}},
+		{Stored: bearer.Stored{ID: "2", Hash: hash}},
+		{Connection: "okta", Stored: bearer.Stored{Hash: hash}},
+	} {
 		if err := s.insert(ctx, bad, made); err == nil {
 			t.Errorf("stored %+v: an empty hash would be anyone's token", bad)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/ssogate/ssogate/config"
@@ -28,6 +29,7 @@ type ExplainQuestion struct {
 	Method   string        `json:"method"`
 	URL      string        `json:"url"`
 	Who      string        `json:"who"`      // id or user name; "" = nobody who is signed in
+	Machine  string        `json:"machine"`  // instead: name of a machine with a service token, or id of the token
 	Provider string        `json:"provider"` // of the session; "" = the first one linked
 	Address  string        `json:"address"`  // of the client
 	Age      time.Duration `json:"age"`      // since credentials were shown
@@ -89,12 +91,15 @@ func (x explainer) Explain(ctx context.Context, q ExplainQuestion) (Explained, e
 		}
 	}
 	out := Explained{Request: pq.Method + " " + u.Scheme + "://" + u.Host + target}
-	if q.Who != "" {
+	if q.Who != "" || q.Machine != "" {
 		if pq.Principal, err = x.principal(ctx, q, pq.Now); err != nil {
 			return Explained{}, err
 		}
 		out.Member, out.Teams = pq.Principal.Member.UserName, pq.Principal.Teams
 		out.Role, out.Provider = string(pq.Principal.Member.Role), pq.Principal.Provider
+		if pq.Principal.Machine != nil {
+			out.Member = pq.Principal.Subject()
+		}
 	}
 	explain, err := x.routes()
 	if err != nil {
@@ -110,6 +115,9 @@ func (x explainer) Explain(ctx context.Context, q ExplainQuestion) (Explained, e
 
 // principal is the member as a session of his would be seen.
 func (x explainer) principal(ctx context.Context, q ExplainQuestion, now time.Time) (*session.Principal, error) {
+	if q.Machine != "" {
+		return x.machine(ctx, q.Machine, now)
+	}
 	m, err := findMember(ctx, x.db, q.Who)
 	if err != nil {
 		return nil, err
@@ -134,6 +142,25 @@ func (x explainer) principal(ctx context.Context, q ExplainQuestion, now time.Ti
 	return p, nil
 }
 
+// machine is whom a token with this id lets in, or the newest one of this machine.
+func (x explainer) machine(ctx context.Context, name string, now time.Time) (*session.Principal, error) {
+	list, err := x.db.ListMachineTokens(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range slices.Backward(list) {
+		if t.ID != name && t.Name != name {
+			continue
+		}
+		if t.Expired(now) {
+			return nil, fmt.Errorf("token %s of %q has expired: it lets nobody in", t.ID, t.Name)
+		}
+		p := t.Principal()
+		return &p, nil
+	}
+	return nil, fmt.Errorf("no machine or token is called %q; \"ssogate machine-token list\" shows them", name)
+}
+
 // storedExplainer answers by the config file, where nothing runs that could be asked.
 func storedExplainer(c *config.Config, db *sql.DB, dir *member.Directory, versions *settings.Manager) Explainer {
 	live := func(ctx context.Context) (*settings.Settings, error) {
@@ -148,7 +175,7 @@ func storedExplainer(c *config.Config, db *sql.DB, dir *member.Directory, versio
 		return settings.Merge(*file, nil, v), nil
 	}
 	return explainer{db: db, dir: dir, now: time.Now, live: live, routes: func() (func(proxy.Question) proxy.Explanation, error) {
-		t, err := routesFrom(c)
+		t, err := routesFrom(c, func(name string) proxy.Issuer { return absentIssuer(name) })
 		if err != nil {
 			return nil, errors.Join(errors.New("run: the routes of the config file cannot be used"), err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -15,6 +16,7 @@ import (
 //	/healthz  the process is up (restart it when this fails)
 //	/readyz   it can serve sign-ins now (take it out of rotation when this fails)
 //	/metrics  Prometheus
+//	/debug/pprof/  Go profiles, where the config says so
 func (s *Server) private() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -35,6 +37,14 @@ func (s *Server) private() http.Handler {
 			_, _ = io.WriteString(w, l+"\n")
 		}
 	})
+	if s.cfg.Profiling {
+		// Named one by one: the package also registers all of them with net/http's own mux.
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	return mux
 }

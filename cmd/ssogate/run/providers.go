@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/config"
-	"github.com/ssogate/ssogate/internal/outbound"
 	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso"
 	"github.com/ssogate/ssogate/sso/oauth"
@@ -17,10 +16,7 @@ import (
 // metadataEvery is how often SAML metadata is read again.
 const metadataEvery = time.Hour
 
-func (s *Server) makeProviders(ctx context.Context) (err error) {
-	if s.outbound, err = outbound.New(outbound.Options{Allow: s.cfg.Outbound.Allow}); err != nil {
-		return err
-	}
+func (s *Server) makeProviders(ctx context.Context) error {
 	if err := s.registry.Register(&samlMetrics{s}); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (s *Server) ReloadRefused() {
 	s.reloads.ok.Set(0)
 }
 
-// Reload takes the routes, rules and certificates of a new config, all at once or
+// Reload takes the routes, rules, machine issuers and certificates of a new config, all at once or
 // none: everything is made before anything is replaced. Requests that run keep the
 // route they have; streams whose route now refuses them are closed before it returns.
 // What else has changed in the file waits for a restart, and is named in the log.
@@ -40,7 +40,7 @@ func (s *Server) ReloadRefused() {
 func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 	s.rerouting.Lock() // not the lock of settings: asking again about streams may need those
 	defer s.rerouting.Unlock()
-	routes, rerr := routesFrom(c)
+	routes, issuers, rerr := s.compile(c)
 	certs, cerr := readCertificates(c)
 	var terr error
 	if (c.TLS.CertFile == "") != (s.cfg.TLS.CertFile == "") {
@@ -51,7 +51,7 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 	}
 	var aerr error
 	if rerr == nil {
-		aerr = s.assertions.Ensure(ctx, routes.Algorithms()...)
+		aerr = s.signing.Ensure(ctx, routes.Algorithms()...)
 	}
 	if err := errors.Join(rerr, cerr, terr, aerr); err != nil {
 		s.ReloadRefused()
@@ -61,6 +61,7 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 		s.certs.list.Store(&certs)
 	}
 	s.remember(c)
+	s.issuers = issuers
 	s.gate.SetRoutes(routes)
 	// Whoever was let in by a rule that is gone must not stay on an open stream.
 	s.live.Cut(ctx, member.Revocation{Kind: member.Recheck, Scope: member.ScopeAll})
@@ -91,7 +92,7 @@ func waiting(old, now *config.Config) []string {
 	a, b := reflect.ValueOf(*old), reflect.ValueOf(*now)
 	for i := range a.NumField() {
 		key := a.Type().Field(i).Tag.Get("key")
-		if key == "" || key == "routes" || key == "tls" {
+		if key == "" || key == "routes" || key == "machine_issuers" || key == "tls" {
 			continue
 		}
 		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {

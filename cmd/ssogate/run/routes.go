@@ -14,10 +14,12 @@ import (
 )
 
 // routesFrom compiles what an operator wrote about routes. Errors name each fault.
-func routesFrom(c *config.Config) (*proxy.Routes, error) {
+func routesFrom(c *config.Config, issuer func(name string) proxy.Issuer) (*proxy.Routes, error) {
 	specs := make([]proxy.RouteSpec, 0, len(c.Routes))
 	for i := range c.Routes {
-		specs = append(specs, routeFrom(c, &c.Routes[i]))
+		s := routeFrom(c, &c.Routes[i])
+		s.Machines = machinesFrom(&c.Routes[i], issuer)
+		specs = append(specs, s)
 	}
 	return proxy.Compile(specs, c.URL)
 }
@@ -28,7 +30,8 @@ func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 		Public: r.Public, Teams: r.Teams, Host: r.Host, PreserveHost: r.PreserveHost,
 		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit), KeepForms: r.KeepPosts,
 		NoWebSockets: r.NoWebSockets, WSOrigins: r.WSOrigins, CORS: proxy.CORS(r.CORS), SharedCache: r.SharedCache, HSTS: r.HSTS,
-		Identity: identityFrom(&r.Identity),
+		Identity:      identityFrom(&r.Identity),
+		Authorization: r.Authorization,
 	}
 	for _, h := range r.Answers {
 		s.Answers = append(s.Answers, proxy.ResponseHeader(h))
@@ -61,7 +64,7 @@ func upstreamFrom(c *config.Config, r *config.Route) upstream.Spec {
 func ruleFrom(u *config.Rule) proxy.RuleSpec {
 	s := proxy.RuleSpec{
 		Name: u.Name, Paths: u.Paths, Methods: u.Methods, Teams: u.Teams, Members: u.Members,
-		EmailDomains: u.EmailDomains, Providers: u.Providers, MaxAge: u.MaxAge,
+		EmailDomains: u.EmailDomains, Providers: u.Providers, MaxAge: u.MaxAge, Machines: u.Machines,
 	}
 	switch u.Allow { // anything else is nobody
 	case config.AllowPublic:

@@ -21,6 +21,7 @@ import (
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/machine"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy"
 	"github.com/ssogate/ssogate/proxy/assertion"
@@ -38,7 +39,8 @@ const gatewayRead = time.Minute
 type Options struct {
 	Config *config.Config // loaded and validated
 	Log    *slog.Logger
-	Now    clock.Func // time.Now when nil
+	Access *web.AccessLog // access records; nil writes them to Log
+	Now    clock.Func     // time.Now when nil
 	// Listeners replace the config's public listener, and PrivateListener its
 	// private one: for tests, and for the demo, whose two origins are two ports.
 	// The Server closes them.
@@ -53,34 +55,37 @@ type Options struct {
 type Server struct {
 	cfg      *config.Config
 	log      *slog.Logger
+	access   *web.AccessLog
 	now      clock.Func
 	registry *prometheus.Registry
 
-	db         *sql.DB
-	sessions   sessionStores
-	sealer     *secret.Sealer
-	settings   *settings.Live
-	versions   *settings.Manager  // of what is changed while it runs
-	file       *settings.Settings // what the config file says
-	reloading  sync.Mutex
-	rerouting  sync.Mutex
-	reloads    reloadMetrics
-	degraded   atomic.Bool // the last reload was refused
-	certs      certificates
-	drafts     drafts
-	providers  *providerSet
-	outbound   *http.Client
-	live       *proxy.Live
-	cutoff     *session.Cutoff
-	directory  *member.Directory
-	keys       *session.KeyRing
-	cookies    *session.Cookies
-	manager    *session.Manager
-	grants     sso.Grants // nil where nobody is asked about
-	flow       *sso.Flow
-	gate       *proxy.Gate
-	routes     *proxy.Routes
-	assertions *assertion.Ring
+	db        *sql.DB
+	sessions  sessionStores
+	sealer    *secret.Sealer
+	settings  *settings.Live
+	versions  *settings.Manager  // of what is changed while it runs
+	file      *settings.Settings // what the config file says
+	reloading sync.Mutex
+	rerouting sync.Mutex
+	reloads   reloadMetrics
+	degraded  atomic.Bool // the last reload was refused
+	certs     certificates
+	drafts    drafts
+	providers *providerSet
+	outbound  *http.Client
+	live      *proxy.Live
+	cutoff    *session.Cutoff
+	directory *member.Directory
+	keys      *session.KeyRing
+	cookies   *session.Cookies
+	manager   *session.Manager
+	grants    sso.Grants // nil where nobody is asked about
+	flow      *sso.Flow
+	gate      *proxy.Gate
+	routes    *proxy.Routes
+	signing   *assertion.Ring
+	machines  *machine.Admitter
+	issuers   map[string]*machineIssuer // of the routes in force; see rerouting
 
 	background []func(context.Context)
 	sweepers   []func(context.Context) error
@@ -97,7 +102,7 @@ type Server struct {
 // answers yet. After an error everything is closed again.
 func New(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{
-		cfg: o.Config, log: o.Log, now: o.Now, registry: prometheus.NewRegistry(),
+		cfg: o.Config, log: o.Log, access: o.Access, now: o.Now, registry: prometheus.NewRegistry(),
 		settings: &settings.Live{}, providers: newProviderSet(),
 		listeners: o.Listeners, privateListener: o.PrivateListener, redisPrefix: o.RedisPrefix,
 	}
@@ -128,11 +133,13 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"database", s.openDatabase},
 		{"session store", s.openSessions},
 		{"settings", s.loadSettings},
+		{"outbound calls", s.openOutbound},
 		{"routes", s.compileRoutes},
 		{"assertion keys", s.makeAssertions},
 		{"certificates", s.loadCertificates},
 		{"streams", s.makeLive},
 		{"cut-off", s.makeCutoff},
+		{"machines", s.makeMachines},
 		{"mail", s.makeMail},
 		{"cookie keys", s.makeCookies},
 		{"sessions", s.makeManager},
@@ -188,11 +195,6 @@ func (s *Server) openDatabase(ctx context.Context) (err error) {
 		return err
 	})
 	return nil
-}
-
-func (s *Server) compileRoutes(context.Context) (err error) {
-	s.routes, err = routesFrom(s.cfg)
-	return err
 }
 
 func (s *Server) loadCertificates(context.Context) error {
@@ -261,7 +263,7 @@ func (s *Server) makeGate(context.Context) error {
 		return err
 	}
 	s.gate, err = proxy.New(proxy.Options{
-		Sessions: s.manager, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live, Assertions: s.assertions,
+		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live, Assertions: s.signing,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
 		Fronts:     fronts, Forms: forms{s.sessions.pending},
@@ -279,7 +281,7 @@ func (s *Server) makeHandlers(context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := web.Options{Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Now: s.now, Metrics: metrics}
+	o := web.Options{Secure: strings.HasPrefix(s.cfg.URL, "https://"), Log: s.log, Access: s.access, Now: s.now, Metrics: metrics}
 	if o.Trusted, err = prefixes("trusted_proxies", s.cfg.TrustedProxies); err != nil {
 		return err
 	}
@@ -321,7 +323,7 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	pages := http.NewServeMux()
 	pages.Handle("/static/", c.Static())
 	pages.Handle("/me", c.Me())
-	pages.Handle("/jwks.json", s.assertions)
+	pages.Handle("/jwks.json", s.signing)
 	pages.Handle(scim.TokenPath, provisioning.TokenEndpoint())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
 	pages.Handle("/", s.flow.Gateway())
