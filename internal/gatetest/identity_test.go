@@ -227,3 +227,67 @@ func (s *site) replaceConfig(old, text string) {
 		s.t.Fatal(err)
 	}
 }
+
+// The two directions of signing out, from outside: what the application's own sign-out
+// does here, and what it hears of ours.
+func TestSigningOutOfApplicationAndGatewayGoTogether(t *testing.T) {
+	engines(t, func(t *testing.T, with func(*run.DemoOptions)) {
+		told := make(chan string, 10)
+		app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/told" && r.Header.Get("X-Forwarded-Host") == "" {
+				told <- strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			_, _ = fmt.Fprintf(w, "page %s", r.URL.Path)
+		})
+		w := start(t, with, withApp(t, app.ServeHTTP), func(o *run.DemoOptions) {
+			o.Adjust = func(c *config.Config) {
+				r := &c.Routes[0]
+				r.Identity.Assertion.Algorithm = "ES256"
+				r.Logout = config.Logout{Path: "/bye", URL: r.Upstream + "/told"}
+				c.Outbound.Allow = append(c.Outbound.Allow, "127.0.0.1")
+			}
+		})
+		v := w.signedIn(w.ana())
+		first := w.userID(w.ana())
+		heard := func(who, why string) {
+			t.Helper()
+			select {
+			case token := <-told:
+				if u, err := w.verifier("app", w.clock.Now).Verify(t.Context(), token); err != nil || u.ID != who || u.Email != "" {
+					t.Errorf("%s: the application hears of %+v, %v", why, u, err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Errorf("%s: the application heard nothing", why)
+			}
+		}
+		saved := cookieHeader(t, v, w.Facts.App)
+		a := w.get(v, w.Facts.App+"/bye", "Sec-Fetch-Site", "cross-site")
+		if b := w.get(v, w.Facts.App+"/"); a.Status != http.StatusOK || b.Status != http.StatusOK {
+			t.Fatalf("a link of another site signed somebody out: %d %d", a.Status, b.Status)
+		}
+		a = w.get(v, w.Facts.App+"/bye", "Sec-Fetch-Site", "same-origin")
+		if a.Status != http.StatusOK || a.Body != "page /bye" || a.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("the application's own answer: %d %q %v", a.Status, a.Body, a.Header)
+		}
+		if strings.Contains(cookieHeader(t, v, w.Facts.App), "ssogate-app-") { // the gateway's are of the same host here
+			t.Errorf("the browser still has %q", cookieHeader(t, v, w.Facts.App))
+		}
+		if a := w.send(nil, http.MethodGet, w.Facts.App+"/", nil, "Cookie", saved, "Accept", "application/json"); a.Status != http.StatusUnauthorized {
+			t.Errorf("the session goes on: %d", a.Status)
+		}
+		heard(first, "signed out at the application")
+
+		v = w.signedIn(w.ana())
+		if a := w.send(v, http.MethodPost, w.Facts.App+"/.sso/logout", nil, "Origin", w.Facts.App, "Sec-Fetch-Site", "same-origin"); a.Status != http.StatusOK {
+			t.Fatalf("sign out here: %d %s", a.Status, a.Body)
+		}
+		heard(first, "signed out here")
+		select {
+		case <-told:
+			t.Error("told twice")
+		default:
+		}
+	})
+}

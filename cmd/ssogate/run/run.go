@@ -252,7 +252,8 @@ func (s *Server) makeFlow(context.Context) (err error) {
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
 		Directory: s.directory, Audit: s.db, Grants: s.grants, SignOuts: signOuts, Sealer: s.sealer,
 		TestProviders: s.testProvider, Results: s.versions,
-		Log: s.log, Now: s.now, Registry: s.registry,
+		SignedOut: func(p *session.Principal) { s.gate.SignedOut(p) },
+		Log:       s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
 }
@@ -264,6 +265,7 @@ func (s *Server) makeGate(context.Context) error {
 	}
 	s.gate, err = proxy.New(proxy.Options{
 		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live, Assertions: s.signing,
+		SignOut: s.flow.SignOut, Outbound: s.outbound,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
 		Fronts:     fronts, Forms: forms{s.sessions.pending},
