@@ -166,8 +166,16 @@ func (i *Identity) validateAdapters(fs *faults, at string) {
 	}
 }
 
+// validateAuthorization: of two who set it, one would be surprised.
+func (r *Route) validateAuthorization(fs *faults, at string) {
+	if r.Authorization == "pass" && (r.Identity.Basic != (IdentityBasic{}) || r.Identity.Bearer != "") {
+		fs.add(join(at, "authorization"), "passes what identity.basic or identity.bearer replaces", "keep one")
+	}
+}
+
 // validateLogout checks both directions of signing out.
 func (r *Route) validateLogout(fs *faults, at string) {
+	r.validateAuthorization(fs, at)
 	at = join(at, "logout")
 	if p := r.Logout.Path; p != "" {
 		switch {

@@ -63,6 +63,7 @@ func TestIdentityAndLogoutOfARoute(t *testing.T) {
 		{"two credentials", "identity.basic", func(r *Route) {
 			r.Identity.Basic, r.Identity.Bearer = IdentityBasic{User: "{id}", Password: "x"}, "y"
 		}},
+		{"credentials that pass and are replaced", "authorization", func(r *Route) { r.Identity.Bearer, r.Authorization = "abc", "pass" }},
 		{"bearer with a space", "identity.bearer", func(r *Route) { r.Identity.Bearer = "a b" }},
 		{"our cookie", "identity.cookie.name", func(r *Route) {
 			r.Identity.Cookie = IdentityCookie{Name: "__Host-ssogate-app-session", Value: "{id}"}

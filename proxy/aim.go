@@ -186,7 +186,8 @@ func (ps *pools) follow(t *Routes) {
 	}
 }
 
-// Run checks the health of upstreams until ctx ends. Call it once.
+// Run checks the health of upstreams, and tells applications of sign-outs, until ctx
+// ends. Call it once.
 func (g *Gate) Run(ctx context.Context) {
 	g.swap.Lock()
 	g.pools.mu.Lock()
@@ -198,5 +199,5 @@ func (g *Gate) Run(ctx context.Context) {
 	g.pools.mu.Unlock()
 	g.pools.follow(g.routes.Load())
 	g.swap.Unlock()
-	<-ctx.Done()
+	g.calls.run(ctx)
 }

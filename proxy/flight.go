@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ssogate/ssogate/internal/web"
@@ -44,14 +45,15 @@ type link struct {
 // flight is one admitted request from before its dispatch to its end, whatever
 // it turns into.
 type flight struct {
-	live   *Live
-	p      *session.Principal // nil on a public path
-	w      http.ResponseWriter
-	conn   net.Conn // the client's connection, or nil
-	shared bool     // HTTP/2: conn carries other requests too
-	ctx    *carried
-	lease  upstream.Lease
-	links  [2]link // guarded by live.mu
+	live       *Live
+	p          *session.Principal // nil on a public path
+	w          http.ResponseWriter
+	conn       net.Conn // the client's connection, or nil
+	shared     bool     // HTTP/2: conn carries other requests too
+	ctx        *carried
+	lease      upstream.Lease
+	links      [2]link     // guarded by live.mu
+	signingOut atomic.Bool // it ends its own session
 
 	mu     sync.Mutex
 	again  again // how to decide anew

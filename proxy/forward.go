@@ -160,6 +160,9 @@ func (g *Gate) upstreamFailed(x *exchange, r *http.Request, err error) {
 	case errors.Is(err, errNotStill), errors.Is(err, errDraining):
 		g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "stream_refused"}, x.p)
 		return
+	case errors.Is(err, errSignOut):
+		g.signOutFailed(x, r, err)
+		return
 	case x.body.over():
 		g.tooLarge(x.ResponseWriter, r, x.rt)
 		return

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +35,12 @@ type Options struct {
 	Live       *Live
 	Assertions Assertions     // nil: a route that asks for signed assertions answers 503
 	Audit      audit.Recorder // nil: refusals are only counted
-	GatewayURL string         // where people sign in
-	Support    string         // whom a refused person should ask
+	// SignOut ends the session of p as ssogate's own sign-out does, everywhere before it
+	// returns, and forgets the origin's cookies on w. nil: no route may watch a path.
+	SignOut    func(w http.ResponseWriter, r *http.Request, p *session.Principal) error
+	Outbound   *http.Client // that tells applications of sign-outs; nil: none is told
+	GatewayURL string       // where people sign in
+	Support    string       // whom a refused person should ask
 	// OwnsDomain reports whether a provider is configured to own an e-mail domain
 	// (lower case). nil owns none: rules that ask for a domain refuse everybody.
 	OwnsDomain func(provider, domain string) bool
@@ -57,6 +60,8 @@ type Gate struct {
 	pools   pools
 	swap    sync.Mutex
 	denials *denials
+	calls   *logoutCalls
+	grace   time.Duration // signOutGrace
 	metrics gateMetrics
 }
 
@@ -80,14 +85,15 @@ func New(o Options) (*Gate, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Gate{o: o}
+	g := &Gate{o: o, grace: signOutGrace}
+	g.calls = newLogoutCalls(g, o.Outbound)
 	if err := g.metrics.register(o.Metrics); err != nil {
 		return nil, err
 	}
 	g.denials = newDenials(o.Audit, o.Now, g.metrics.auditLost.Inc)
 	g.routes.Store(o.Routes)
 	if o.Metrics != nil {
-		if err := o.Metrics.Register(upstreams{g}); err != nil {
+		if err := errors.Join(o.Metrics.Register(g.calls.made), o.Metrics.Register(upstreams{g})); err != nil {
 			return nil, fmt.Errorf("proxy: metrics: %w", err)
 		}
 	}
@@ -260,6 +266,7 @@ type exchange struct {
 	url       url.URL            // of it
 	res       *http.Response     // the 101
 	app       io.ReadWriteCloser // the application's side of a tunnel
+	farewell  *time.Timer        // ends the answer to a sign-out
 }
 
 // admit decides, and registers what it admits. When it answers false, the
@@ -315,15 +322,7 @@ func (x *exchange) person(r *http.Request) bool {
 		g.refuse(w, r, x, Decision{Verdict: Deny, Rule: x.rt.name + ": websocket origin", Reason: "origin"}, p)
 		return false
 	}
-	if err := x.introduce(); err != nil {
-		if g.denials.mayLog("no_assertion") {
-			g.o.Log.LogAttrs(r.Context(), slog.LevelError, "an application cannot be told who asks",
-				slog.String("route", x.rt.name), slog.String("error", err.Error()), slog.String("request_id", web.RequestID(r.Context())))
-		}
-		g.refuse(w, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "no_assertion"}, p)
-		return false
-	}
-	return true
+	return x.introduced(r)
 }
 
 // enter registers the request, which from then on can be cut, and answers it
@@ -367,17 +366,6 @@ func (x *exchange) still() error {
 func (x *exchange) leave() {
 	x.flight.leave()
 	x.ctx.finish()
-}
-
-func hasToken(values []string, token string) bool {
-	for _, v := range values {
-		for t := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(t), token) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func headerLines(h http.Header) int {

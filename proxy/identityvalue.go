@@ -12,10 +12,10 @@ import (
 
 // of is one field of a person, "" where there is nothing.
 func of(p *session.Principal, f header.Field) string {
-	m := &p.Member
+	m := &p.Member // empty for a machine
 	switch f {
 	case header.ID:
-		return p.Subject() // the machine's, where one asks
+		return p.Subject()
 	case header.UserName:
 		return m.UserName
 	case header.Email:

@@ -181,7 +181,7 @@ func (l *Live) concerned(r member.Revocation) []*flight {
 		if err != nil {
 			return nil // names no session of ours
 		}
-		return collect(nil, l.sessions[h], nil)
+		return collect(nil, l.sessions[h], func(f *flight) bool { return !spared(f, r) })
 	case member.ScopeMember:
 		return collect(nil, l.members[member.ID(r.Target)], func(f *flight) bool {
 			// C7: a late row must not end what began after re-activation.

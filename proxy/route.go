@@ -33,6 +33,7 @@ type RouteSpec struct {
 	Answers      []ResponseHeader // that its answers get
 	KeepForms    bool             // a form that meets a session that ran out is kept over the sign-in
 	Identity     IdentitySpec     // how the application is told who asks
+	Logout       LogoutSpec       // how its sign-out and ours go together
 
 	Machines      MachineSpec // that may use it with a bearer
 	Authorization string      // what becomes of the client's: AuthorizationAuto, -Pass or -Strip
@@ -46,24 +47,26 @@ type RouteSpec struct {
 
 // Route is one compiled route. Immutable.
 type Route struct {
-	name      string
-	prefix    string // without the slash at its end; "" matches everything
-	methods   []string
-	pool      *upstream.Pool
-	to        upstream.Spec // of the pool
-	stamp     string        // of its files
-	rules     rules
-	host      string // Host header for the upstream; "" is the upstream's own
-	keepHost  bool   // it is the app origin's
-	noWS      bool
-	wsOrigins []string
-	cors      cors
-	shared    bool
-	answers   []answered
-	keepForms bool
-	intro     introduction
-	rewrite   rewrite
-	limit     int64
+	name       string
+	prefix     string // without the slash at its end; "" matches everything
+	methods    []string
+	pool       *upstream.Pool
+	to         upstream.Spec // of the pool
+	stamp      string        // of its files
+	rules      rules
+	host       string // Host header for the upstream; "" is the upstream's own
+	keepHost   bool   // it is the app origin's
+	noWS       bool
+	wsOrigins  []string
+	cors       cors
+	shared     bool
+	answers    []answered
+	keepForms  bool
+	intro      introduction
+	logoutPath string // folded; "" watches none
+	logoutURL  string
+	rewrite    rewrite
+	limit      int64
 
 	machines      MachineSpec
 	authorization string
@@ -160,6 +163,9 @@ func compileRoute(s RouteSpec) (*Route, error) {
 	}
 	var faults []error
 	if rt.intro, err = compileIdentity(s.Identity, s.Name); err != nil {
+		faults = append(faults, err)
+	}
+	if err := rt.compileLogout(s); err != nil {
 		faults = append(faults, err)
 	}
 	for i, spec := range specs {

@@ -37,6 +37,13 @@ func (x *exchange) send(r *http.Request) error {
 	if x.app != nil {
 		return nil
 	}
+	if x.signsOut(r, res.StatusCode) {
+		if err := x.signOut(r, res); err != nil {
+			_ = res.Body.Close()
+			return err
+		}
+		defer x.farewell.Stop()
+	}
 	x.relayResponse(r, res)
 	return nil
 }
@@ -105,6 +112,18 @@ func hopByHop(name string) bool {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
 		return true
+	}
+	return false
+}
+
+// hasToken reports whether a list of values names a token.
+func hasToken(values []string, token string) bool {
+	for _, v := range values {
+		for t := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
 	}
 	return false
 }

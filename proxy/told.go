@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/internal/header"
+	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/proxy/assertion"
 	"github.com/ssogate/ssogate/session"
 )
@@ -105,6 +107,21 @@ func (x *exchange) introduce() error {
 	var err error
 	x.token, err = t.signed(x.g.o.Assertions.Signer(a.Algorithm, now), now)
 	return err
+}
+
+// introduced is introduce for a request. When it answers false, the refusal has been written.
+func (x *exchange) introduced(r *http.Request) bool {
+	err := x.introduce()
+	if err == nil {
+		return true
+	}
+	g := x.g
+	if g.denials.mayLog("no_assertion") {
+		g.o.Log.LogAttrs(r.Context(), slog.LevelError, "an application cannot be told who asks",
+			slog.String("route", x.rt.name), slog.String("error", err.Error()), slog.String("request_id", web.RequestID(r.Context())))
+	}
+	g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "no_assertion"}, x.p)
+	return false
 }
 
 // tell fills in what a route tells of a person. An absent value is an absent header

@@ -567,3 +567,77 @@ func TestCompileRefusesIdentity(t *testing.T) {
 		}
 	}
 }
+
+// Rows H01, H06, H09 through another proxy: it is answered what the route tells, to
+// copy, and no request is passed on in which something else could be taken for that.
+func TestH01ForwardAuthAnswersWhatTheRouteTells(t *testing.T) {
+	c := &clock.Manual{}
+	ring := newRing(t, c.Now, assertion.ES256)
+	r := newRig(t, asking, func(rc *rigConfig) {
+		rc.now, rc.assertions = c.Now, ring
+		rc.specs = []RouteSpec{
+			{Name: "app", Origins: []string{"https://" + appHost}, Public: []string{"/public/*"}, Identity: IdentitySpec{
+				Headers: headersOf("REMOTE_USER", "{user_name}", "plain", "X-Dept", "{given_name}", ""), Assertion: AssertionSpec{Algorithm: assertion.ES256},
+				Basic: BasicSpec{User: "{user_name}", Password: "p"}, Cookie: CookieSpec{Name: "WHO", Value: "{user_name}"},
+			}},
+			{Name: "api", Origins: []string{"https://" + appHost}, PathPrefix: "/api"},
+		}
+	})
+	v := verifierOf(t, ring, "app", c.Now)
+	for name := range fronts {
+		res := r.ask(name, "GET", appHost, "/x", as("ana"), "Cookie: a=1; who=root", "Remote-User: root", "Authorization: Basic x")
+		if res.StatusCode != http.StatusBadRequest && res.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: an alias of REMOTE_USER passes: %d", name, res.StatusCode)
+		}
+		res = r.ask(name, "GET", appHost, "/x", as("ana"), "Cookie: a=1; who=root", "X-Dept: root", "Authorization: Basic x", "X-Ssogate-Assertion: evil")
+		h := res.Header
+		if res.StatusCode != 200 || h.Get("Remote_user") != "ana@example.com" && h.Get("REMOTE_USER") != "ana@example.com" || h.Get("Authorization") != "Basic YW5hQGV4YW1wbGUuY29tOnA=" {
+			t.Errorf("%s: %d %v", name, res.StatusCode, h)
+		}
+		if got := h.Get("Cookie"); got != "a=1; WHO=ana@example.com" {
+			t.Errorf("%s: Cookie %q", name, got)
+		}
+		if u, err := v.Verify(t.Context(), h.Get("X-Ssogate-Assertion")); err != nil || u.ID != "m-ana" {
+			t.Errorf("%s: %+v, %v", name, u, err)
+		}
+		blank := h["X-Dept"]
+		if wantBlank := fronts[name].blank; wantBlank != (len(blank) == 1 && blank[0] == "") || len(blank) > 0 && blank[0] != "" {
+			t.Errorf("%s: an absent value is %q", name, blank)
+		}
+		// The other route leads to the same application and overwrites nothing.
+		if res := r.ask(name, "GET", appHost, "/api/x", as("ana"), "X-Dept: root"); res.StatusCode/100 == 2 {
+			t.Errorf("%s: another route passes a header that means somebody to the application: %d", name, res.StatusCode)
+		}
+		if res := r.ask(name, "GET", appHost, "/api/x", as("ana"), "X-Depth: 1"); res.StatusCode != 200 {
+			t.Errorf("%s: benign: %d", name, res.StatusCode)
+		}
+		if res := r.ask(name, "GET", appHost, "/public/x", "Cookie: who=root; b=2"); res.StatusCode != 200 || res.Header.Get("Cookie") != "b=2" || strings.Trim(res.Header.Get("Authorization")+res.Header.Get("X-Ssogate-Assertion"), "") != "" {
+			t.Errorf("%s: a public path: %d %v", name, res.StatusCode, res.Header)
+		}
+	}
+}
+
+// An address can pass to another person, and two can have the same one: what tells them
+// apart is the id, in every form.
+func TestPeopleWithTheSameAddressHaveDifferentIDs(t *testing.T) {
+	r, c := introducing(t, IdentitySpec{Assertion: AssertionSpec{Algorithm: assertion.ES256}})
+	ring, _ := r.gate.o.Assertions.(*assertion.Ring)
+	v := verifierOf(t, ring, "app", c.Now)
+	next := ana
+	next.ID = "m-next"
+	r.sessions.by["next"] = principal("next", next).Remember()
+	ids := map[string]bool{}
+	for _, who := range []string{"ana", "next"} {
+		r.app.reset()
+		r.get("/", as(who))
+		h := r.one().header
+		u, err := v.Verify(t.Context(), h.Get(identity.HeaderAssertion))
+		if err != nil || u.ID != h.Get(identity.HeaderUser) || u.Email != "ana@example.com" || h.Get(identity.HeaderEmail) != "ana@example.com" {
+			t.Errorf("%s: %+v, %v: %v", who, u, err, h)
+		}
+		ids[u.ID] = true
+	}
+	if len(ids) != 2 {
+		t.Errorf("ids %v", ids)
+	}
+}

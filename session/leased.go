@@ -61,7 +61,7 @@ func (l *Leased) Read(ctx context.Context, h secret.Hash, read func(context.Cont
 			continue
 		}
 		if now, still := l.cutoff.lease.held(); held && still && now == gen {
-			l.put(h, leased{&p, gen})
+			l.put(h, leased{p.Remember(), gen})
 		}
 		return &p, nil
 	}

@@ -33,7 +33,7 @@ type Directory interface {
 }
 
 // Options are what a Flow works with. All are required except Home, Budget, Grants,
-// SignOuts with Sealer, Shares, TestProviders, Results, Now and Registry.
+// SignOuts with Sealer, Shares, TestProviders, Results, SignedOut, Now and Registry.
 type Options struct {
 	URL       string                // gateway origin, no trailing slash
 	Home      string                // app origin to land on when a sign-in began nowhere in particular, or ""
@@ -53,9 +53,12 @@ type Options struct {
 	// or draft, for tests alone. nil: nothing can be tested.
 	TestProviders func(id, digest string) (Provider, settings.Provider, bool)
 	Results       settings.Results // of tests; nil: none is kept beyond its report
-	Log           *slog.Logger
-	Now           clock.Func
-	Registry      prometheus.Registerer
+	// SignedOut is told of each session that its person has ended here. It must not
+	// wait. nil: nobody wants to know.
+	SignedOut func(*session.Principal)
+	Log       *slog.Logger
+	Now       clock.Func
+	Registry  prometheus.Registerer
 }
 
 // Flow is the sign-in of browsers, from the first redirect to the cookie on the

@@ -61,15 +61,9 @@ func (f *Flow) logout(d session.Door) http.HandlerFunc {
 		}
 		next := ""
 		if err == nil {
-			by := f.actor(r, "member:"+string(p.Member.ID))
-			if err := f.Sessions.End(ctx, by, p, "logout"); err != nil {
+			if err := f.end(r, p); err != nil {
 				f.unavailable(w, r, err)
 				return
-			}
-			e := f.event(r, "signout", audit.Allowed, p.Provider, "")
-			e.Actor, e.Target = by.Name, "session:"+p.Session.Short()
-			if err := f.Audit.Record(ctx, e); err != nil {
-				f.Log.ErrorContext(ctx, "audit event lost", "kind", e.Kind, "err", err)
 			}
 			if !again {
 				next = f.wayOut(ctx, p)
@@ -96,6 +90,36 @@ func (f *Flow) logout(d session.Door) http.HandlerFunc {
 			Actions: []web.Action{{Label: "Sign in again", URL: home}, {Label: "Use another account", URL: logoutPath(d) + "?again=1", Quiet: true}},
 		})
 	}
+}
+
+// end ends a session as its person asks, everywhere before it returns (G1).
+func (f *Flow) end(r *http.Request, p *session.Principal) error {
+	ctx := r.Context()
+	by := f.actor(r, "member:"+string(p.Member.ID))
+	if err := f.Sessions.End(ctx, by, p, "logout"); err != nil {
+		return err
+	}
+	e := f.event(r, "signout", audit.Allowed, p.Provider, "")
+	e.Actor, e.Target = by.Name, "session:"+p.Session.Short()
+	if err := f.Audit.Record(ctx, e); err != nil {
+		f.Log.ErrorContext(ctx, "audit event lost", "kind", e.Kind, "err", err)
+	}
+	if f.SignedOut != nil {
+		f.SignedOut(p)
+	}
+	return nil
+}
+
+// SignOut is the sign-out of a person whom an application has signed out: what
+// /.sso/logout does, without a page of ours and without the way out at the identity
+// provider. After an error the session may go on.
+func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request, p *session.Principal) error {
+	if err := f.end(r, p); err != nil {
+		return err
+	}
+	f.cookies.ClearSession(w, session.App)
+	f.cookies.RotateBinding(w, session.App)
+	return nil
 }
 
 // anotherAccount begins a sign-in in which the IdP must ask for credentials.

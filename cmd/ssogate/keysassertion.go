@@ -38,7 +38,7 @@ yet), signs, previous (published until its tokens are over). Times are UTC.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withControl(cmd.Context(), path, func(_ *config.Config, control *run.Control) error {
-				list, err := control.Assertions.List(cmd.Context())
+				list, err := control.Signing.List(cmd.Context())
 				if err != nil {
 					return err
 				}
@@ -77,7 +77,7 @@ within 30 seconds with package identity, later with others.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withControl(cmd.Context(), path, func(_ *config.Config, control *run.Control) error {
-				k, err := control.Assertions.Rotate(cmd.Context(), assertion.Rotation{Actor: operator(), Algorithm: assertion.Algorithm(algorithm), AtOnce: atOnce})
+				k, err := control.Signing.Rotate(cmd.Context(), assertion.Rotation{Actor: operator(), Algorithm: assertion.Algorithm(algorithm), AtOnce: atOnce})
 				if err != nil {
 					return err
 				}

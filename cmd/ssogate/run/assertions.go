@@ -20,15 +20,15 @@ func assertionRing(db *sql.DB, sealer *secret.Sealer, now clock.Func) *assertion
 
 // makeAssertions makes the keys that the routes ask for, before any request can.
 func (s *Server) makeAssertions(ctx context.Context) error {
-	s.assertions = assertionRing(s.db, s.sealer, s.now)
+	s.signing = assertionRing(s.db, s.sealer, s.now)
 	s.sweepers = append(s.sweepers, func(ctx context.Context) error {
-		n, err := s.assertions.Prune(ctx)
+		n, err := s.signing.Prune(ctx)
 		if n > 0 {
 			s.log.Info("keys of assertions are gone: whatever was signed with them is over", "keys", n)
 		}
 		return err
 	})
-	return s.assertions.Ensure(ctx, s.routes.Algorithms()...)
+	return s.signing.Ensure(ctx, s.routes.Algorithms()...)
 }
 
 // AssertionAdmin lists and rotates the keys that sign what applications are told.
@@ -43,8 +43,8 @@ var (
 )
 
 func (c *Control) serveAssertions(mux *http.ServeMux) {
-	askAssertionKeys.serve(mux, func(ctx context.Context, _ none) ([]assertion.Info, error) { return c.Assertions.List(ctx) })
-	askAssertionRotate.serve(mux, c.Assertions.Rotate)
+	askAssertionKeys.serve(mux, func(ctx context.Context, _ none) ([]assertion.Info, error) { return c.Signing.List(ctx) })
+	askAssertionRotate.serve(mux, c.Signing.Rotate)
 }
 
 // storedAssertions works on the database.
@@ -85,7 +85,7 @@ func (a remoteAssertions) Rotate(ctx context.Context, r assertion.Rotation) (ass
 }
 
 // AssertionAdmin acts on this process's keys, as the control socket does.
-func (s *Server) AssertionAdmin() AssertionAdmin { return storedAssertions{s.assertions, s.cutoff} }
+func (s *Server) AssertionAdmin() AssertionAdmin { return storedAssertions{s.signing, s.cutoff} }
 
 // Interface guards.
 var (

@@ -29,18 +29,18 @@ import (
 // command takes the lock itself, and PostgreSQL is opened beside its nodes. The
 // three ways behave alike.
 type Control struct {
-	SCIM       SCIMAdmin
-	Log        SCIMLog
-	Sessions   SessionAdmin
-	Keys       KeyAdmin
-	Assertions AssertionAdmin
-	Members    MemberAdmin
-	Providers  ProviderAdmin
-	Settings   SettingsAdmin
-	Tests      TestAdmin
-	Explain    Explainer
-	Machines   MachineAdmin
-	close      func() error
+	SCIM      SCIMAdmin
+	Log       SCIMLog
+	Sessions  SessionAdmin
+	Keys      KeyAdmin
+	Signing   AssertionAdmin
+	Members   MemberAdmin
+	Providers ProviderAdmin
+	Settings  SettingsAdmin
+	Tests     TestAdmin
+	Explain   Explainer
+	Machines  MachineAdmin
+	close     func() error
 }
 
 // Close gives back what OpenControl opened.
@@ -83,18 +83,18 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 	versions := newVersions(c, db, sealer)
 	versions.Revoker = nodes
 	return &Control{
-		SCIM:       storedSCIM{db, dir},
-		Members:    storedMembers{db, dir},
-		Log:        storedSCIMLog{db},
-		Sessions:   storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
-		Keys:       storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
-		Assertions: storedAssertions{assertionRing(db, sealer, nil), nodes},
-		Providers:  storedProviders{c, db, dir, time.Now, sealer, versions},
-		Settings:   storedSettings{versions},
-		Tests:      storedTests{stores},
-		Explain:    storedExplainer(c, db, dir, versions),
-		Machines:   storedMachines{db, nodes},
-		close:      stores.close,
+		SCIM:      storedSCIM{db, dir},
+		Members:   storedMembers{db, dir},
+		Log:       storedSCIMLog{db},
+		Sessions:  storedSessions{dir: dir, lister: func(ctx context.Context) (*session.Lister, error) { return stores.lister(ctx, dir) }, db: db},
+		Keys:      storedKeys{cfg: c, db: db, ring: keyRing(c, db, sealer), sealer: sealer, nodes: nodes},
+		Signing:   storedAssertions{assertionRing(db, sealer, nil), nodes},
+		Providers: storedProviders{c, db, dir, time.Now, sealer, versions},
+		Settings:  storedSettings{versions},
+		Tests:     storedTests{stores},
+		Explain:   storedExplainer(c, db, dir, versions),
+		Machines:  storedMachines{db, nodes},
+		close:     stores.close,
 	}, nil
 }
 
@@ -102,18 +102,18 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 func (s *Server) ownControl() *Control {
 	lister := func(context.Context) (*session.Lister, error) { return &s.manager.Lister, nil }
 	return &Control{
-		SCIM:       storedSCIM{s.db, s.directory},
-		Members:    storedMembers{s.db, s.directory},
-		Log:        storedSCIMLog{s.db},
-		Sessions:   storedSessions{dir: s.directory, lister: lister, db: s.db},
-		Keys:       storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
-		Assertions: s.AssertionAdmin(),
-		Providers:  s.ProviderAdmin(),
-		Settings:   storedSettings{s.versions},
-		Tests:      ownTests{s},
-		Explain:    s.ownExplainer(),
-		Machines:   storedMachines{s.db, s.cutoff},
-		close:      func() error { return nil }, // the process closes what it serves
+		SCIM:      storedSCIM{s.db, s.directory},
+		Members:   storedMembers{s.db, s.directory},
+		Log:       storedSCIMLog{s.db},
+		Sessions:  storedSessions{dir: s.directory, lister: lister, db: s.db},
+		Keys:      storedKeys{cfg: s.cfg, db: s.db, ring: s.keys, sealer: s.sealer, nodes: s.cutoff},
+		Signing:   s.AssertionAdmin(),
+		Providers: s.ProviderAdmin(),
+		Settings:  storedSettings{s.versions},
+		Tests:     ownTests{s},
+		Explain:   s.ownExplainer(),
+		Machines:  storedMachines{s.db, s.cutoff},
+		close:     func() error { return nil }, // the process closes what it serves
 	}
 }
 
@@ -190,18 +190,18 @@ func (c *Control) handler() http.Handler {
 // remoteControl asks the running process.
 func remoteControl(client *http.Client) *Control {
 	return &Control{
-		SCIM:       remoteSCIM{client},
-		Members:    remoteMembers{client},
-		Log:        remoteSCIMLog{client},
-		Sessions:   remoteSessions{client},
-		Keys:       remoteKeys{client},
-		Assertions: remoteAssertions{client},
-		Providers:  remoteProviders{client},
-		Settings:   remoteSettings{client},
-		Tests:      remoteTests{client},
-		Explain:    remoteExplainer{client},
-		Machines:   remoteMachines{client},
-		close:      func() error { client.CloseIdleConnections(); return nil },
+		SCIM:      remoteSCIM{client},
+		Members:   remoteMembers{client},
+		Log:       remoteSCIMLog{client},
+		Sessions:  remoteSessions{client},
+		Keys:      remoteKeys{client},
+		Signing:   remoteAssertions{client},
+		Providers: remoteProviders{client},
+		Settings:  remoteSettings{client},
+		Tests:     remoteTests{client},
+		Explain:   remoteExplainer{client},
+		Machines:  remoteMachines{client},
+		close:     func() error { client.CloseIdleConnections(); return nil },
 	}
 }
 

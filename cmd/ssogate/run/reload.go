@@ -51,7 +51,7 @@ func (s *Server) Reload(ctx context.Context, c *config.Config) error {
 	}
 	var aerr error
 	if rerr == nil {
-		aerr = s.assertions.Ensure(ctx, routes.Algorithms()...)
+		aerr = s.signing.Ensure(ctx, routes.Algorithms()...)
 	}
 	if err := errors.Join(rerr, cerr, terr, aerr); err != nil {
 		s.ReloadRefused()

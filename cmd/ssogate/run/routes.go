@@ -30,8 +30,8 @@ func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 		Public: r.Public, Teams: r.Teams, Host: r.Host, PreserveHost: r.PreserveHost,
 		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit), KeepForms: r.KeepPosts,
 		NoWebSockets: r.NoWebSockets, WSOrigins: r.WSOrigins, CORS: proxy.CORS(r.CORS), SharedCache: r.SharedCache, HSTS: r.HSTS,
+		Identity: identityFrom(&r.Identity), Logout: proxy.LogoutSpec(r.Logout),
 		Authorization: r.Authorization,
-		Identity:      identityFrom(&r.Identity),
 	}
 	for _, h := range r.Answers {
 		s.Answers = append(s.Answers, proxy.ResponseHeader(h))

@@ -60,33 +60,33 @@ type Server struct {
 	now      clock.Func
 	registry *prometheus.Registry
 
-	db         *sql.DB
-	sessions   sessionStores
-	sealer     *secret.Sealer
-	settings   *settings.Live
-	versions   *settings.Manager  // of what is changed while it runs
-	file       *settings.Settings // what the config file says
-	reloading  sync.Mutex
-	rerouting  sync.Mutex
-	reloads    reloadMetrics
-	degraded   atomic.Bool // the last reload was refused
-	certs      certificates
-	drafts     drafts
-	providers  *providerSet
-	outbound   *http.Client
-	live       *proxy.Live
-	cutoff     *session.Cutoff
-	directory  *member.Directory
-	keys       *session.KeyRing
-	cookies    *session.Cookies
-	manager    *session.Manager
-	grants     sso.Grants // nil where nobody is asked about
-	flow       *sso.Flow
-	gate       *proxy.Gate
-	routes     *proxy.Routes
-	assertions *assertion.Ring
-	machines   *machine.Admitter
-	issuers    map[string]*machineIssuer // of the routes in force; see rerouting
+	db        *sql.DB
+	sessions  sessionStores
+	sealer    *secret.Sealer
+	settings  *settings.Live
+	versions  *settings.Manager  // of what is changed while it runs
+	file      *settings.Settings // what the config file says
+	reloading sync.Mutex
+	rerouting sync.Mutex
+	reloads   reloadMetrics
+	degraded  atomic.Bool // the last reload was refused
+	certs     certificates
+	drafts    drafts
+	providers *providerSet
+	outbound  *http.Client
+	live      *proxy.Live
+	cutoff    *session.Cutoff
+	directory *member.Directory
+	keys      *session.KeyRing
+	cookies   *session.Cookies
+	manager   *session.Manager
+	grants    sso.Grants // nil where nobody is asked about
+	flow      *sso.Flow
+	gate      *proxy.Gate
+	routes    *proxy.Routes
+	signing   *assertion.Ring
+	machines  *machine.Admitter
+	issuers   map[string]*machineIssuer // of the routes in force; see rerouting
 
 	background []func(context.Context)
 	sweepers   []func(context.Context) error
@@ -253,7 +253,8 @@ func (s *Server) makeFlow(context.Context) (err error) {
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
 		Directory: s.directory, Audit: s.db, Grants: s.grants, SignOuts: signOuts, Sealer: s.sealer,
 		TestProviders: s.testProvider, Results: s.versions,
-		Log: s.log, Now: s.now, Registry: s.registry,
+		SignedOut: func(p *session.Principal) { s.gate.SignedOut(p) },
+		Log:       s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
 }
@@ -264,7 +265,8 @@ func (s *Server) makeGate(context.Context) error {
 		return err
 	}
 	s.gate, err = proxy.New(proxy.Options{
-		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live, Assertions: s.assertions,
+		Sessions: s.manager, Machines: s.machines, SignIn: s.flow, Reserved: s.flow.Reserved(), Routes: s.routes, Live: s.live, Assertions: s.signing,
+		SignOut: s.flow.SignOut, Outbound: s.outbound,
 		Audit: s.db, GatewayURL: s.cfg.URL, Support: s.cfg.Organization.Support,
 		OwnsDomain: func(provider, domain string) bool { return ownsDomain(s.settings.Load())(provider, domain) },
 		Fronts:     fronts, Forms: forms{s.sessions.pending},
@@ -324,7 +326,7 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	pages := http.NewServeMux()
 	pages.Handle("/static/", c.Static())
 	pages.Handle("/me", c.Me())
-	pages.Handle("/jwks.json", s.assertions)
+	pages.Handle("/jwks.json", s.signing)
 	pages.Handle(scim.TokenPath, provisioning.TokenEndpoint())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
 	pages.Handle("/", s.flow.Gateway())

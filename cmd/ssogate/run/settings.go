@@ -182,7 +182,7 @@ func (s *Server) reloadSettings(ctx context.Context) error {
 func (s *Server) reload(ctx context.Context, what string) error {
 	switch what {
 	case member.ReloadKeys:
-		return errors.Join(s.cookies.Reload(ctx), s.reloadSPKeys(ctx), s.assertions.Load(ctx))
+		return errors.Join(s.cookies.Reload(ctx), s.reloadSPKeys(ctx), s.signing.Load(ctx))
 	case member.ReloadMetadata:
 		return s.reloadMetadata(ctx)
 	case member.ReloadSettings:
