@@ -10,7 +10,6 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,6 +111,10 @@ func (g *Gate) Owns(host string) bool { return g.routes.Load().Owns(host) }
 
 // ServeHTTP implements http.Handler.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if no := misframed(r); no != nil {
+		g.malformed(w, r, no)
+		return
+	}
 	x, r := g.read(w, r)
 	if x == nil {
 		return
@@ -345,50 +348,6 @@ func (x *exchange) still() error {
 func (x *exchange) leave() {
 	x.flight.leave()
 	x.flight.cancel(nil)
-}
-
-// webSocket reports whether r is a WebSocket handshake (RFC 6455 section 4.1).
-// ok is false when it asks for any other upgrade: h2c would be a tunnel through
-// the gate for whole connections, and a list of protocols lets the application
-// choose (row P10).
-func webSocket(r *http.Request) (ws, ok bool) {
-	up := r.Header["Upgrade"]
-	if len(up) == 0 || len(up) == 1 && up[0] == "" {
-		return false, true // "Connection: upgrade" alone is a common proxy's habit
-	}
-	ws = len(up) == 1 && strings.EqualFold(up[0], "websocket") &&
-		r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 &&
-		r.ContentLength == 0 && len(r.TransferEncoding) == 0 &&
-		hasToken(r.Header["Connection"], "upgrade") &&
-		len(r.Header["Sec-Websocket-Key"]) == 1 &&
-		len(r.Header["Sec-Websocket-Version"]) == 1
-	return ws, ws
-}
-
-// sameOrigin is true only for exactly one Origin that is the app's own. A
-// program without a browser sends none; it has no business with a browser's cookie.
-func sameOrigin(r *http.Request, st *site) bool {
-	o := r.Header["Origin"]
-	return len(o) == 1 && o[0] == st.origin
-}
-
-func hasToken(values []string, token string) bool {
-	for _, v := range values {
-		for t := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(t), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func headerLines(h http.Header) int {
-	n := 0
-	for _, v := range h {
-		n += len(v)
-	}
-	return n
 }
 
 var _ http.Handler = (*Gate)(nil)
