@@ -119,6 +119,10 @@ func (g *Gate) Owns(host string) bool { return g.routes.Load().Owns(host) }
 
 // ServeHTTP implements http.Handler.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if no := misframed(r); no != nil {
+		g.malformed(w, r, no)
+		return
+	}
 	x, r := g.read(w, r)
 	if x == nil {
 		return
@@ -366,14 +370,6 @@ func (x *exchange) still() error {
 func (x *exchange) leave() {
 	x.flight.leave()
 	x.ctx.finish()
-}
-
-func headerLines(h http.Header) int {
-	n := 0
-	for _, v := range h {
-		n += len(v)
-	}
-	return n
 }
 
 var _ http.Handler = (*Gate)(nil)

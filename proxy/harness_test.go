@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -248,6 +249,7 @@ type rigConfig struct {
 	fronts     []netip.Prefix
 	forms      FormStore
 	now        func() time.Time
+	head       time.Duration // that a client has to send one; default 10s
 }
 
 const appHost = "app.example.com"
@@ -314,7 +316,7 @@ func newRig(t *testing.T, opts ...rigOption) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server = serve(web.Handler(http.HandlerFunc(r.serve), web.Options{Log: log, Secure: true, Trusted: c.fronts}), c.h2,
+	r.server = serve(web.Handler(http.HandlerFunc(r.serve), web.Options{Log: log, Secure: true, Trusted: c.fronts}), c,
 		slog.NewLogLogger(log.Handler(), slog.LevelDebug))
 	running, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
@@ -340,14 +342,14 @@ type server struct {
 
 func (s *server) Client() *http.Client { return s.client }
 
-func serve(h http.Handler, secure bool, log *log.Logger) *server {
+func serve(h http.Handler, c rigConfig, log *log.Logger) *server {
 	s := &server{Server: httptest.NewUnstartedServer(h)}
 	s.Config.ConnContext = ConnContext
 	s.Config.ErrorLog = log
-	s.Config.ReadHeaderTimeout, s.Config.MaxHeaderBytes = 10*time.Second, 64<<10
+	s.Config.ReadHeaderTimeout, s.Config.MaxHeaderBytes = cmp.Or(c.head, 10*time.Second), 64<<10
 	s.Config.HTTP2 = wire.HTTP2()
 	o := wire.Options{HeaderBytes: s.Config.MaxHeaderBytes, ErrorLog: log}
-	if secure {
+	if c.h2 {
 		example := httptest.NewUnstartedServer(nil)
 		example.EnableHTTP2 = true
 		example.StartTLS()
@@ -358,12 +360,19 @@ func serve(h http.Handler, secure bool, log *log.Logger) *server {
 	}
 	s.Listener = wire.Listen(s.Listener, o)
 	s.Start()
-	if !secure {
+	if !c.h2 {
 		s.client = s.Server.Client()
 		return s
 	}
 	s.URL = strings.Replace(s.URL, "http:", "https:", 1)
 	return s
+}
+
+// as is the same rig for a sub-test to fail in.
+func (r *rig) as(t *testing.T) *rig {
+	c := *r
+	c.t = t
+	return &c
 }
 
 // serve tells questions of fronts from requests, as the whole product does.

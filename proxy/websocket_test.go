@@ -227,9 +227,7 @@ func TestP10BytesBehindAHandshakeMakeNoTunnel(t *testing.T) {
 		if got := r.app.requests(); len(got) != 1 || got[0].target != "/ws" {
 			t.Errorf("%s: the application saw %v", name, got)
 		}
-		if got := r.events.reasons(); !slices.Contains(got, "early_data") {
-			t.Errorf("%s: audit %v", name, got)
-		}
+		eventually(t, "the audit event", func() bool { return slices.Contains(r.events.reasons(), "early_data") })
 		_ = client.Close()
 	}
 }

@@ -145,7 +145,6 @@ func (s *scanner) field(line []byte) *canonical.Refusal {
 	case name == notFraming:
 		return nil
 	case name == aliasName:
-		// CGI and its heirs read "_" as "-": to them it is the field itself.
 		return errAlias
 	case s.phase == trailer:
 		return errTrailer // RFC 9110 section 6.5.1
@@ -172,7 +171,7 @@ const (
 )
 
 // framingName finds the fields that decide where a request ends and whom it is for.
-func framingName(b []byte) name {
+func framingName[T string | []byte](b T) name {
 	switch len(b) {
 	case len("host"):
 		return sameName(b, "host", hostName)
@@ -186,11 +185,15 @@ func framingName(b []byte) name {
 	return notFraming
 }
 
+// FramingAlias reports a field that CGI and its heirs take for one of those, because
+// they read "_" as "-".
+func FramingAlias(field string) bool { return framingName(field) == aliasName }
+
 // sameName compares without case. Any other byte that is no letter, in place of the
 // hyphen, makes an alias.
-func sameName(b []byte, want string, is name) name {
-	for i, c := range b {
-		w := want[i]
+func sameName[T string | []byte](b T, want string, is name) name {
+	for i := range len(want) {
+		c, w := b[i], want[i]
 		switch {
 		case c|0x20 == w && w != '-' || c == w:
 		case w == '-' && !alnum(c):
