@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -157,15 +156,6 @@ func (f *flight) becomeStream() error {
 	return nil
 }
 
-// A client that does not wait for the answer to its handshake (RFC 6455 section 4.1
-// says that it must) sends bytes of which nobody can know yet whether they are another
-// request or a frame (rows P10, T01). errEarlyTaken: net/http has let the connection go,
-// and it is answered already.
-var (
-	errEarly      = errors.New("proxy: bytes behind a handshake")
-	errEarlyTaken = fmt.Errorf("%w, seen late", errEarly)
-)
-
 // hijack takes the client's connection over as a tunnel to app. One lock with cut
 // and with Shutdown: whoever comes second sees the other. What only the handler
 // needed is let go, so that it does not live as long as the tunnel.
@@ -178,20 +168,14 @@ func (f *flight) hijack(ctx context.Context, app io.ReadWriteCloser) (*tunnel, e
 	if f.live.draining.Load() {
 		return nil, errDraining
 	}
-	if wire.Refused(f.conn) {
-		return nil, errEarly
-	}
 	c, rw, err := http.NewResponseController(f.w).Hijack()
 	if err != nil {
 		return nil, err
 	}
-	c, quiet := wire.Detach(c)
-	if !quiet || rw.Reader.Buffered() > 0 {
-		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-		_ = c.Close()
-		return nil, errEarlyTaken
-	}
-	f.tunnel = newTunnel(c, app, f, web.Detach(ctx))
+	early := make([]byte, rw.Reader.Buffered())
+	_, _ = io.ReadFull(rw.Reader, early) // from the buffer: it cannot fail
+	c, rest := wire.Detach(c)
+	f.tunnel = newTunnel(c, append(early, rest...), app, f, web.Detach(ctx))
 	f.live.metrics.tunnels.Inc()
 	f.again.slim()
 	f.w, f.conn = nil, nil

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/internal/web"
-	"github.com/ssogate/ssogate/proxy/canonical"
 	"github.com/ssogate/ssogate/proxy/upstream"
 )
 
@@ -142,8 +141,6 @@ func isEventStream(h http.Header) bool {
 	return strings.EqualFold(strings.TrimSpace(ct), "text/event-stream")
 }
 
-var errEarlyData = &canonical.Refusal{Status: http.StatusBadRequest, Reason: "early_data"}
-
 // upstreamFailed answers for an application that could not.
 func (g *Gate) upstreamFailed(x *exchange, r *http.Request, err error) {
 	if why := x.flight.cutCause(); why != nil {
@@ -151,12 +148,6 @@ func (g *Gate) upstreamFailed(x *exchange, r *http.Request, err error) {
 		panic(http.ErrAbortHandler) // cut off: nothing is said any more
 	}
 	switch {
-	case errors.Is(err, errEarlyTaken):
-		g.note(r, x.rt, Decision{Verdict: Malformed, Rule: "canonical request", Reason: string(errEarlyData.Reason)}, x.p)
-		return
-	case errors.Is(err, errEarly):
-		g.malformed(x.ResponseWriter, r, errEarlyData)
-		return
 	case errors.Is(err, errNotStill), errors.Is(err, errDraining):
 		g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "stream_refused"}, x.p)
 		return

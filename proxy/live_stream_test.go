@@ -324,7 +324,7 @@ func TestTunnelCutBeforeItsGreeting(t *testing.T) {
 	}
 	client, server := net.Pipe()
 	app, application := net.Pipe()
-	f.tunnel = newTunnel(server, app, f, web.Detached{})
+	f.tunnel = newTunnel(server, nil, app, f, web.Detached{})
 	gone := f.cut(&cutError{code: closePolicy, reason: "revoked"})
 	got, err := io.ReadAll(client)
 	if len(got) != 0 || err != nil {
@@ -338,7 +338,7 @@ func TestTunnelCutBeforeItsGreeting(t *testing.T) {
 
 	client, server = net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, client) }()
-	late := newTunnel(server, nil, f, web.Detached{})
+	late := newTunnel(server, nil, nil, f, web.Detached{})
 	late.dead = true // cut, and not closed yet
 	if err := late.greet([]byte("HTTP/1.1 101")); err == nil {
 		t.Error("greeted after it was cut")
@@ -378,7 +378,7 @@ func TestAPanicInATunnelEndsTheTunnelAndNotTheProcess(t *testing.T) {
 	}
 	client, server := net.Pipe()
 	app, _ := net.Pipe()
-	f.tunnel = newTunnel(server, brokenApp{app}, f, web.Detached{})
+	f.tunnel = newTunnel(server, nil, brokenApp{app}, f, web.Detached{})
 	go f.tunnel.start([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n"))
 	if _, err := io.ReadAll(client); err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ const (
 type tunnel struct {
 	client net.Conn
 	app    io.ReadWriteCloser // gives first what came together with the 101
+	early  []byte             // what was read beyond the request
 	flight *flight
 	record web.Detached
 	users  atomic.Int32 // both pumps, and end while it runs; the last one clears up
@@ -40,8 +41,8 @@ type tunnel struct {
 	dead        bool // no further writes
 }
 
-func newTunnel(client net.Conn, app io.ReadWriteCloser, f *flight, record web.Detached) *tunnel {
-	t := &tunnel{client: client, app: app, flight: f, record: record, drained: make(chan struct{})}
+func newTunnel(client net.Conn, early []byte, app io.ReadWriteCloser, f *flight, record web.Detached) *tunnel {
+	t := &tunnel{client: client, app: app, early: early, flight: f, record: record, drained: make(chan struct{})}
 	t.users.Store(2)
 	return t
 }
@@ -142,11 +143,11 @@ func (t *tunnel) join() bool {
 	}
 }
 
-// Read reads from the client. While closing, what the client still sends is read and dropped, so that its
+// Read reads from the client, first what arrived together with the handshake. While closing, what the client still sends is read and dropped, so that its
 // answer to our close frame, and not a reset, is the last thing on the wire.
 func (t *tunnel) Read(b []byte) (int, error) {
 	for {
-		n, err := t.client.Read(b)
+		n, err := t.read(b)
 		if err != nil {
 			t.eof.Do(func() { close(t.drained) })
 		}
@@ -157,6 +158,16 @@ func (t *tunnel) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+func (t *tunnel) read(b []byte) (int, error) {
+	if len(t.early) > 0 {
+		n := copy(b, t.early)
+		t.early = t.early[n:]
+		return n, nil
+	}
+	t.early = nil
+	return t.client.Read(b)
 }
 
 // Write writes to the client.

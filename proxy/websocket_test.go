@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,7 +158,7 @@ func TestW02WebSocketWithoutASessionIsRefused(t *testing.T) {
 var handshake = "GET /ws HTTP/1.1\r\nHost: " + appHost + "\r\n" + as("ana") + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\nOrigin: https://" + appHost + "\r\n\r\n"
 
 // rawWebSocket upgrades by hand and hands over the bare connections of both ends.
-func rawWebSocket(t *testing.T) (r *rig, client net.Conn, br *bufio.Reader, upstream net.Conn) {
+func rawWebSocket(t *testing.T, early string) (r *rig, client net.Conn, br *bufio.Reader, upstream net.Conn) {
 	t.Helper()
 	got := make(chan net.Conn, 1)
 	r = newRig(t)
@@ -175,7 +174,7 @@ func rawWebSocket(t *testing.T) (r *rig, client net.Conn, br *bufio.Reader, upst
 	}
 	client = r.dial()
 	t.Cleanup(func() { _ = client.Close() })
-	_, _ = io.WriteString(client, handshake)
+	_, _ = io.WriteString(client, handshake+early)
 	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
 	br = bufio.NewReader(client)
 	res, err := http.ReadResponse(br, nil)
@@ -188,53 +187,55 @@ func rawWebSocket(t *testing.T) (r *rig, client net.Conn, br *bufio.Reader, upst
 	return r, client, br, upstream
 }
 
-// P10, T01: until the handshake is answered nobody knows whether what follows it is a
-// frame or another request, so a client waits (RFC 6455 section 4.1), and one that does
-// not gets no tunnel.
-func TestP10BytesBehindAHandshakeMakeNoTunnel(t *testing.T) {
-	_, client, _, up := rawWebSocket(t) // benign: it waits
-	_, _ = client.Write([]byte("frame"))
-	buf := make([]byte, 5)
-	if _, err := io.ReadFull(up, buf); err != nil || string(buf) != "frame" {
-		t.Fatalf("benign: %q %v", buf, err)
+// Protocols section 4.9: what a client sends with its handshake is the tunnel's, however
+// it is cut, and whatever it looks like.
+func TestBytesSentWithTheHandshakeReachTheApplication(t *testing.T) {
+	for _, early := range []string{"e", "early", "\x81\x85\x00\x00\x00\x00hello", "GET /admin HTTP/1.1\r\nHost: " + appHost + "\r\n\r\n", "\r\n", strings.Repeat("x", 10_000)} {
+		_, client, _, up := rawWebSocket(t, early)
+		_, _ = io.WriteString(client, "late")
+		buf := make([]byte, len(early)+4)
+		if _, err := io.ReadFull(up, buf); err != nil || string(buf) != early+"late" {
+			t.Errorf("%.20q: %.40q %v", early, buf, err)
+		}
 	}
-	for name, early := range map[string]string{
-		"a frame": "\x81\x85\x00\x00\x00\x00hello", "half a request": "GET /admin", "a request": "GET /admin HTTP/1.1\r\nHost: " + appHost + "\r\n\r\n",
-		"an empty line": "\r\n", "something like a name": "early",
+}
+
+// P10, T01: where there is no tunnel, what follows a handshake is a request like any other.
+func TestP10BytesBehindARefusedHandshakeAreARequest(t *testing.T) {
+	nobody := strings.Replace(handshake, as("ana"), "X-A: b", 1)
+	for name, c := range map[string]struct {
+		next string
+		want int
+	}{
+		"benign":            {"GET /public/x HTTP/1.1\r\nHost: " + appHost + "\r\nConnection: close\r\n\r\n", 200},
+		"length and coding": {"POST /public/x HTTP/1.1\r\nHost: " + appHost + "\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+		"bare LF":           {"GET /public/x HTTP/1.1\nHost: " + appHost + "\n\n", 400},
+		"a frame":           {"\x81\x85\x00\x00\x00\x00hello", 400},
 	} {
 		r := newRig(t)
-		ended := make(chan int, 1)
-		r.app.handler = func(w http.ResponseWriter, _ *http.Request) {
-			c, rw, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")
-			_ = rw.Flush()
-			b, _ := io.ReadAll(rw)
-			_ = c.Close()
-			ended <- len(b)
-		}
 		client := r.dial()
-		_, _ = io.WriteString(client, handshake+early)
-		if res := readAnswer(t, client, false); res.StatusCode != 400 || !res.Close || res.rest != "" {
-			t.Errorf("%s: %d, then %q", name, res.StatusCode, res.rest)
+		_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(client, nobody+c.next)
+		br := bufio.NewReader(client)
+		first, err := http.ReadResponse(br, nil)
+		if err != nil || first.StatusCode != 401 {
+			t.Fatalf("%s: %v %v", name, first, err)
 		}
-		if n := <-ended; n != 0 {
-			t.Errorf("%s: the application received %d bytes of it", name, n)
+		_, _ = io.Copy(io.Discard, first.Body)
+		second, err := http.ReadResponse(br, nil)
+		if err != nil || second.StatusCode != c.want {
+			t.Errorf("%s: %v %v", name, second, err)
 		}
-		if got := r.app.requests(); len(got) != 1 || got[0].target != "/ws" {
+		if got := r.app.requests(); c.want != 200 && len(got) != 0 || c.want == 200 && len(got) != 1 {
 			t.Errorf("%s: the application saw %v", name, got)
 		}
-		eventually(t, "the audit event", func() bool { return slices.Contains(r.events.reasons(), "early_data") })
 		_ = client.Close()
 	}
 }
 
 func TestW02CloseFrameStandsOnlyBetweenFrames(t *testing.T) {
 	t.Run("between", func(t *testing.T) {
-		r, client, br, up := rawWebSocket(t)
+		r, client, br, up := rawWebSocket(t, "")
 		_, _ = up.Write([]byte{0x81, 2, 'h', 'i'})
 		buf := make([]byte, 4)
 		if _, err := io.ReadFull(br, buf); err != nil {
@@ -255,7 +256,7 @@ func TestW02CloseFrameStandsOnlyBetweenFrames(t *testing.T) {
 		}
 	})
 	t.Run("in the middle", func(t *testing.T) {
-		r, _, br, up := rawWebSocket(t)
+		r, _, br, up := rawWebSocket(t, "")
 		_, _ = up.Write([]byte{0x81, 10, 'h', 'i'})
 		buf := make([]byte, 4)
 		if _, err := io.ReadFull(br, buf); err != nil {
@@ -269,7 +270,7 @@ func TestW02CloseFrameStandsOnlyBetweenFrames(t *testing.T) {
 }
 
 func TestHalfClosePassesThroughATunnel(t *testing.T) {
-	_, client, br, up := rawWebSocket(t)
+	_, client, br, up := rawWebSocket(t, "")
 	_, _ = client.Write([]byte("last words"))
 	_ = client.(*net.TCPConn).CloseWrite()
 	if b, err := io.ReadAll(up); err != nil || string(b) != "last words" {
@@ -310,7 +311,7 @@ func TestW03ManyWebSocketsOfOneMember(t *testing.T) {
 // answer to the close frame is not a reset, and reaches nobody.
 func TestClosingTunnelDropsWhatTheClientSends(t *testing.T) {
 	server, client := net.Pipe()
-	tun := newTunnel(server, nil, nil, web.Detached{})
+	tun := newTunnel(server, nil, nil, nil, web.Detached{})
 	go func() {
 		_, _ = io.WriteString(client, "before")
 		tun.closing.Store(true)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -74,6 +75,12 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return c.Conn.Read(b)
 	}
+	if c.scanner.phase == offered {
+		if len(b) == 1 {
+			return c.peek(b)
+		}
+		c.resume()
+	}
 	for {
 		if h := c.held; h != nil && h.off < h.ready {
 			return c.give(b), nil
@@ -96,6 +103,42 @@ func (c *Conn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// peek answers a read of one byte while it is not known what a handshake leads to. That is
+// how net/http notices a client that leaves, and nobody else reads so; more it does not
+// get, so that what follows can still be held to the rules of a request.
+func (c *Conn) peek(b []byte) (int, error) {
+	h := c.hold()
+	if h.off == len(h.b) {
+		n, err := c.Conn.Read(b)
+		if n > 0 {
+			h.b = append(h.b, b[0])
+			h.off, h.ready = len(h.b), len(h.b)
+		} else if len(h.b) == 0 {
+			c.drop()
+		}
+		return n, err
+	}
+	b[0] = h.b[h.off]
+	h.off++
+	h.ready = h.off
+	return 1, nil
+}
+
+// resume takes what follows a handshake for a request: net/http asks for one, so there is
+// no tunnel. Of its first byte net/http may know already.
+func (c *Conn) resume() {
+	c.scanner = scanner{}
+	h := c.held
+	if h == nil {
+		return
+	}
+	h.head, h.line, h.seen = 0, 0, 0
+	if at, whole, why := c.scanner.scan(&h.window, int(c.limit)); why != nil {
+		c.refuse(h, at, whole, why)
+	}
+	h.ready = max(h.ready, h.off)
 }
 
 // look checks what was read and answers how much of it may be delivered at once.
@@ -206,15 +249,19 @@ func of(c net.Conn) *Conn {
 	return nil
 }
 
-// Detach gives up the watch over a connection that was taken over, and answers what is
-// wrapped. quiet is false where something was read behind the request that net/http has
-// not got yet. Any other connection is answered as it is.
-func Detach(c net.Conn) (inner net.Conn, quiet bool) {
+// Detach gives up the watch over a connection that was taken over after a handshake, and
+// answers what is wrapped, and what was read behind the handshake that net/http has not
+// got. Any other connection is answered as it is.
+func Detach(c net.Conn) (inner net.Conn, rest []byte) {
 	w := of(c)
 	if w == nil {
-		return c, true
+		return c, nil
 	}
-	return w.Conn, w.held == nil && w.scanner == scanner{}
+	if h := w.held; h != nil {
+		rest = bytes.Clone(h.b[min(h.off, len(h.b)):])
+		w.drop()
+	}
+	return w.Conn, rest
 }
 
 // Refused reports whether anything that came over c was refused.

@@ -24,6 +24,7 @@
 //	size     hex digits CRLF          chunk, or trailer after a zero
 //	chunk    data, CRLF               size
 //	trailer  lines, held until whole  start
+//	offered  held, a byte for who looks  a tunnel ([Detach]), or start
 //	refused  dropped until net/http has answered and closed
 //	broken   the end
 //

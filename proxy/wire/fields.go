@@ -154,6 +154,11 @@ func (s *scanner) field(line []byte) *canonical.Refusal {
 		return s.length(value)
 	case name == encodingName:
 		return s.encoding(value)
+	case name == upgradeName:
+		if len(bytes.Trim(value, " \t")) > 0 {
+			s.fields |= hasUpgrade
+		}
+		return nil
 	default:
 		return trailerNames(value)
 	}
@@ -168,6 +173,7 @@ const (
 	trailerName
 	lengthName
 	encodingName
+	upgradeName
 )
 
 // framingName finds the fields that decide where a request ends and whom it is for.
@@ -175,8 +181,11 @@ func framingName[T string | []byte](b T) name {
 	switch len(b) {
 	case len("host"):
 		return sameName(b, "host", hostName)
-	case len("trailer"):
-		return sameName(b, "trailer", trailerName)
+	case len("trailer"): // and of "upgrade"
+		if n := sameName(b, "trailer", trailerName); n != notFraming {
+			return n
+		}
+		return sameName(b, "upgrade", upgradeName)
 	case len("content-length"):
 		return sameName(b, "content-length", lengthName)
 	case len("transfer-encoding"):

@@ -18,6 +18,7 @@ const (
 	chunkCR
 	chunkLF
 	trailer
+	offered // a handshake: what follows is a tunnel's, or the next request
 	refused
 	broken
 )
@@ -51,6 +52,7 @@ const (
 	hasLength
 	hasChunked
 	oldVersion // HTTP/1.0
+	hasUpgrade // asks for another protocol
 )
 
 // window is a piece of the stream. Indexes are into b.
@@ -101,7 +103,7 @@ func (s *scanner) scan(w *window, limit int) (at int, whole bool, why *canonical
 			}
 			w.line++
 			w.ready, w.head = w.line, w.line
-		case refused, broken:
+		case offered, refused, broken:
 			return 0, false, nil
 		}
 	}
@@ -214,6 +216,8 @@ func (s *scanner) framing() *canonical.Refusal {
 		s.done(size)
 	case s.left > 0:
 		s.phase, s.empty = body, false
+	case f&hasUpgrade != 0:
+		s.done(offered)
 	default:
 		s.done(start)
 	}
