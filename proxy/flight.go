@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,7 +176,7 @@ func (f *flight) hijack(ctx context.Context, app io.ReadWriteCloser) (*tunnel, e
 	early := make([]byte, rw.Reader.Buffered())
 	_, _ = io.ReadFull(rw.Reader, early) // from the buffer: it cannot fail
 	c, rest := wire.Detach(c)
-	f.tunnel = newTunnel(c, append(early, rest...), app, f, web.Detach(ctx))
+	f.tunnel = newTunnel(c, slices.Concat(early, rest), app, f, web.Detach(ctx))
 	f.live.metrics.tunnels.Inc()
 	f.again.slim()
 	f.w, f.conn = nil, nil
