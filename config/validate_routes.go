@@ -34,6 +34,7 @@ func (c *Config) validateRoutes(fs *faults) {
 		c.validateUpstreams(fs, at, r)
 		r.validatePublic(fs, at)
 		methods(fs, join(at, "methods"), r.Methods)
+		r.validateForms(fs, at)
 		r.validateAccess(fs, at)
 		for j, team := range r.Teams {
 			if !teamSlug(team) {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,6 +149,9 @@ func (g *Gate) read(w http.ResponseWriter, r *http.Request) (*exchange, *http.Re
 		r.Host = st.host
 	}
 	switch {
+	case !canonical.KnownMethod(q.Method) && strings.HasPrefix(q.Path, canonical.ReservedPrefix):
+		g.malformed(w, r, &canonical.Refusal{Status: http.StatusMethodNotAllowed, Reason: canonical.BadMethod})
+		return nil, nil
 	case q.Path == web.FormPath:
 		g.forms(w, r, q, st)
 		return nil, nil
@@ -173,6 +177,10 @@ func (g *Gate) exchange(w http.ResponseWriter, r *http.Request, q canonical.Requ
 		return nil
 	}
 	rt, near := st.find(q)
+	if no := rt.tolerates(q); no != nil {
+		g.malformed(w, r, no)
+		return nil
+	}
 	if rt == nil || near {
 		g.notHere(w, r, http.StatusNotFound, map[bool]string{true: "near_route", false: "no_route"}[near])
 		return nil
