@@ -245,6 +245,7 @@ type Route struct {
 	Origins      []string         `key:"origins"`                 // app origins, e.g. https://app.example.com or https://*.apps.example.com
 	PathPrefix   string           `key:"path_prefix"`             // default "/"
 	Methods      []string         `key:"methods"`                 // that may be used at all; empty = the usual ones
+	Allow        []string         `key:"allow"`                   // odd forms that paths may have, see [PathForms]; default none
 	Upstream     string           `key:"upstream"`                // http://, https://, h2c:// URL or unix:/path
 	Upstreams    []string         `key:"upstreams"`               // instead, where there are several of one kind
 	Backend      Backend          `key:"backend"`                 // how they are reached

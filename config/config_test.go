@@ -296,6 +296,11 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"wildcard twice", "routes[1].origins[0]", "who answers?", func(c *Config) {
 			c.Routes[0].Origins[0], c.Routes[1].Origins[0], c.Routes[1].PathPrefix = "https://*.apps.example.com", "https://*.apps.example.com", "/"
 		}},
+		{"method that opens a tunnel", "routes[0].methods[0]", "CONNECT never passes (P08)", func(c *Config) { c.Routes[0].Methods = []string{"CONNECT"} }},
+		{"method that is none", "routes[0].methods[0]", "it would be in nobody's way", func(c *Config) { c.Routes[0].Methods = []string{"GET POST"} }},
+		{"rule about a method that the route does not take", "routes[1].access[0].methods[0]", "it could never match", func(c *Config) { rule(c, Rule{Allow: AllowMembers, Methods: []string{"PROPFIND"}}) }},
+		{"form of paths is a typo", "routes[0].allow[0]", "must not be ignored in silence", func(c *Config) { c.Routes[0].Allow = []string{"encoded_slashes"} }},
+		{"form of paths twice", "routes[0].allow[1]", "one is a mistake", func(c *Config) { c.Routes[0].Allow = []string{"encoded_slash", "encoded_slash"} }},
 		{"method in lower case", "routes[0].methods[0]", "another method (RFC 9110)", func(c *Config) { c.Routes[0].Methods = []string{"get"} }},
 		{"rules beside the short form", "routes[0].access", "which of them counts?", func(c *Config) { c.Routes[0].Access = []Rule{{Allow: AllowMembers}} }},
 		{"rule that is never asked", "routes[1].access[1]", "the first decides", func(c *Config) {

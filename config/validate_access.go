@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,17 +34,46 @@ func wildcardHost(origin string) bool {
 	return problem == "" && err != nil && strings.Contains(o.Host, ".")
 }
 
-// methods reports methods that the gate does not pass. Names are case-sensitive
+// usualMethods pass where a route lists none.
+var usualMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+// methods reports methods that the gate never passes. Names are case-sensitive
 // (RFC 9110 section 9.1).
 func methods(fs *faults, at string, list []string) {
 	for i, m := range list {
-		switch m {
-		case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
-		default:
-			fs.add(index(at, i), "no method that the gate passes", "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")
+		switch name := strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"); {
+		case m == "" || name != "" || m[0] == '-' || len(m) > 24:
+			fs.add(index(at, i), "not the name of a method", "write it in upper case, like GET or PROPFIND")
+		case slices.Contains([]string{"TRACE", "CONNECT", "TRACK", "PRI"}, m):
+			fs.add(index(at, i), "no method that the gate passes", "remove it: it would echo our headers, or open a tunnel")
 		}
 	}
 	fs.unique(at, list)
+}
+
+// PathForms are what a route may allow its paths by name: forms that servers read
+// differently.
+var PathForms = []string{"encoded_slash", "path_parameters", "empty_segments", "needless_escapes"}
+
+func (r *Route) validateForms(fs *faults, at string) {
+	for i, f := range r.Allow {
+		fs.oneOf(index(join(at, "allow"), i), f, PathForms...)
+	}
+	fs.unique(join(at, "allow"), r.Allow)
+}
+
+// reachable reports methods of a rule that its route does not take.
+func (r *Route) reachable(fs *faults, at string, list []string) {
+	taken := r.Methods
+	if len(taken) == 0 {
+		taken = usualMethods
+	}
+	for i, m := range list {
+		// HEAD comes with GET.
+		if !slices.Contains(taken, m) && (m != "HEAD" || !slices.Contains(taken, "GET")) {
+			fs.add(index(at, i), "is not among the route's methods: it could never match", "list it in the methods of the route")
+		}
+	}
 }
 
 // validateAccess refuses rules that could be read in two ways: a tired operator must
@@ -61,6 +91,7 @@ func (r *Route) validateAccess(fs *faults, at string) {
 		rule, here := &r.Access[i], index(at, i)
 		r.validatePatterns(fs, join(here, "paths"), rule.Paths)
 		methods(fs, join(here, "methods"), rule.Methods)
+		r.reachable(fs, join(here, "methods"), rule.Methods)
 		rule.validateAllow(fs, here)
 		rule.validateWho(fs, here)
 		if i > 0 && len(r.Access[i-1].Paths) == 0 && len(r.Access[i-1].Methods) == 0 {

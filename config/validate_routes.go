@@ -34,6 +34,7 @@ func (c *Config) validateRoutes(fs *faults) {
 		c.validateUpstreams(fs, at, r)
 		r.validatePublic(fs, at)
 		methods(fs, join(at, "methods"), r.Methods)
+		r.validateForms(fs, at)
 		r.validateAccess(fs, at)
 		r.Identity.validate(fs, join(at, "identity"))
 		r.validateLogout(fs, at)

@@ -61,7 +61,7 @@ func (a *again) route() *Route {
 		return nil
 	}
 	rt, near := st.find(a.q)
-	if near || rt == nil || !rt.allows(a.q.Method) {
+	if near || rt == nil || !rt.allows(a.q.Method) || rt.tolerates(a.q) != nil {
 		return nil
 	}
 	return rt

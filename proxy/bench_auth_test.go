@@ -144,7 +144,7 @@ func (a *authentic) once() (err error) {
 	if x.p, err = x.g.o.Sessions.Admit(a.r.Context(), a.r); err != nil {
 		return err
 	}
-	if x.d = x.ruling.decide(x.p, x.facts()); x.d.Verdict != Admit {
+	if x.d = x.rt.judge(x.q, x.ruling, x.p, x.facts()); x.d.Verdict != Admit {
 		return errNotAdmitted
 	}
 	if err := x.introduce(); err != nil {

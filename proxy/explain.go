@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ type Explanation struct {
 // Explain answers a question by this table. Nothing is counted, logged or changed.
 func (t *Routes) Explain(q Question) Explanation {
 	e := Explanation{}
-	req, err := readQuestion(q)
+	req, err := canonical.ParseParts(q.Method, q.Host, q.Target)
 	if err != nil {
 		e.Decision = Decision{Verdict: Malformed, Rule: "canonical request", Reason: err.Error()}
 		e.Because = "the request has a form that different servers read differently: it is refused before anything is decided"
@@ -50,6 +49,11 @@ func (t *Routes) Explain(q Question) Explanation {
 		return e
 	}
 	rt, near := st.find(req)
+	if no := rt.tolerates(req); no != nil {
+		e.Decision = Decision{Verdict: Malformed, Rule: "canonical request", Reason: no.Error()}
+		e.Because = "the path has a form that different servers read differently, and the route does not allow it"
+		return e
+	}
 	switch {
 	case near:
 		e.Decision = Decision{Verdict: NotHere, Rule: "routes", Reason: "near_route"}
@@ -63,7 +67,7 @@ func (t *Routes) Explain(q Question) Explanation {
 	e.Route = rt.name
 	if !rt.allows(req.Method) {
 		e.Decision = Decision{Verdict: NotHere, Rule: rt.name + ": methods", Reason: "method"}
-		e.Because = "the route takes " + strings.Join(rt.methods, ", ") + " only"
+		e.Because = "the route takes " + rt.takes() + " only"
 		return e
 	}
 	f := facts{addr: q.Address, now: func() time.Time { return q.Now }, owns: q.Owns}
@@ -84,19 +88,6 @@ func (t *Routes) Explain(q Question) Explanation {
 		}
 	}
 	return e
-}
-
-func readQuestion(q Question) (canonical.Request, error) {
-	if !canonical.KnownMethod(q.Method) {
-		return canonical.Request{}, fmt.Errorf("method %q", q.Method)
-	}
-	host, err := canonical.Host(q.Host)
-	if err != nil {
-		return canonical.Request{}, err
-	}
-	req, err := canonical.ParseTarget(q.Target)
-	req.Method, req.Host = q.Method, host
-	return req, err
 }
 
 func because(d Decision) string {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,6 +157,9 @@ func (g *Gate) read(w http.ResponseWriter, r *http.Request) (*exchange, *http.Re
 		r.Host = st.host
 	}
 	switch {
+	case !canonical.KnownMethod(q.Method) && strings.HasPrefix(q.Path, canonical.ReservedPrefix):
+		g.malformed(w, r, &canonical.Refusal{Status: http.StatusMethodNotAllowed, Reason: canonical.BadMethod})
+		return nil, nil
 	case q.Path == web.FormPath:
 		g.forms(w, r, q, st)
 		return nil, nil
@@ -181,6 +185,10 @@ func (g *Gate) exchange(w http.ResponseWriter, r *http.Request, q canonical.Requ
 		return nil
 	}
 	rt, near := st.find(q)
+	if no := rt.tolerates(q); no != nil {
+		g.malformed(w, r, no)
+		return nil
+	}
 	if rt == nil || near {
 		g.notHere(w, r, http.StatusNotFound, map[bool]string{true: "near_route", false: "no_route"}[near])
 		return nil
@@ -316,7 +324,7 @@ func (x *exchange) person(r *http.Request) bool {
 		g.refuse(w, r, x, d, p)
 		return false
 	}
-	x.p, x.d = p, x.ruling.decide(p, x.facts())
+	x.p, x.d = p, x.rt.judge(x.q, x.ruling, p, x.facts())
 	if x.d.Verdict != Admit {
 		g.refuse(w, r, x, x.d, p)
 		return false

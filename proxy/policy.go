@@ -19,9 +19,9 @@ type facts struct {
 	owns func(provider, domain string) bool
 }
 
-// before decides what can be decided without knowing who asks. NeedSession means
-// that a person has to be found first.
-func (rt *Route) before(q canonical.Request, f facts) (Decision, ruling) {
+// opens decides about one reading of a request what can be decided without knowing who
+// asks.
+func (rt *Route) opens(q canonical.Request, f facts) (Decision, ruling) {
 	if rt == nil || rt.name == "" {
 		return Decision{Verdict: Deny, Reason: "no_route"}, ruling{}
 	}
@@ -61,33 +61,10 @@ func (r *rule) from(a netip.Addr) bool {
 	return a.IsValid() && slices.ContainsFunc(r.Addresses, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// decide says whether p may pass. A nil principal and the zero Route are denied.
-func (rt *Route) decide(q canonical.Request, p *session.Principal, f facts) Decision {
-	d, ru := rt.before(q, f)
-	if d.Verdict != NeedSession {
-		return d
-	}
-	return ru.decide(p, f)
-}
-
-// decide is that of a route for which before has said NeedSession.
-func (ru ruling) decide(p *session.Principal, f facts) Decision {
-	if ru.named == nil || ru.folded == nil {
-		return Decision{Verdict: Deny, Reason: "no_rule"}
-	}
-	d := ru.named.person(p, f)
-	if d.Verdict == Admit && ru.folded != ru.named {
-		if o := ru.folded.person(p, f); o.Verdict != Admit {
-			return o
-		}
-	}
-	return d
-}
-
-// person puts a signed-in person, or a machine, to the rule. On a public rule everybody passes.
+// person puts a signed-in person, or a machine, to the rule. On a public rule every one passes.
 func (r *rule) person(p *session.Principal, f facts) Decision {
 	no := func(reason string) Decision { return Decision{Verdict: Deny, Rule: r.label, Reason: reason} }
-	if r.Allow == AllowPublic {
+	if r.Allow == AllowPublic && p != nil {
 		return Decision{Verdict: Admit, Rule: r.label}
 	}
 	if p != nil && p.Machine != nil {

@@ -315,7 +315,7 @@ func (g *Gate) tooLarge(w http.ResponseWriter, r *http.Request, rt *Route) {
 // methodNotAllowed is for a method that the route does not take (RFC 9110 section 15.5.6).
 func (g *Gate) methodNotAllowed(w http.ResponseWriter, r *http.Request, rt *Route) {
 	g.note(r, rt, Decision{Verdict: NotHere, Rule: rt.name + ": methods", Reason: "method"}, nil)
-	w.Header().Set("Allow", strings.Join(rt.methods, ", "))
+	w.Header().Set("Allow", rt.takes())
 	g.answer(w, r, web.Page{
 		Status: http.StatusMethodNotAllowed, Title: "This cannot be done here", Support: g.o.Support,
 		Lead: "The application takes no requests of this kind at this address.",

@@ -17,7 +17,8 @@ type RouteSpec struct {
 	Name         string
 	Origins      []string // app origins: scheme://host[:port], nothing behind; the host may begin with "*."
 	PathPrefix   string   // "" is "/"; matches at segment boundaries
-	Methods      []string // that may be used at all; none = all that the gate knows
+	Methods      []string // that may be used at all; none = [canonical.Methods]
+	Lenient      []string // names of [canonical.Leniencies] that paths may take
 	Upstream     string   // the short form of To with one URL
 	To           upstream.Spec
 	Host         string           // to send instead of the upstream's
@@ -70,6 +71,7 @@ type Route struct {
 
 	machines      MachineSpec
 	authorization string
+	lenient       canonical.Leniency
 }
 
 // Routes is an immutable table: build with [Compile], swap whole. Looking up
@@ -150,12 +152,15 @@ func compileRoute(s RouteSpec) (*Route, error) {
 		return nil, err
 	}
 	for _, m := range s.Methods {
-		if !canonical.KnownMethod(m) {
-			return nil, fmt.Errorf("method %q is none of %s", m, canonical.Methods)
+		if !canonical.MethodName(m) {
+			return nil, fmt.Errorf("method %q can never pass", m)
 		}
 	}
 	if err := rt.answering(s); err != nil {
 		return nil, err
+	}
+	if rt.lenient, err = liberties(s.Lenient); err != nil {
+		return nil, fmt.Errorf("lenient: %w", err)
 	}
 	specs, err := s.access()
 	if err != nil {
@@ -230,5 +235,16 @@ func withHead(methods []string) []string {
 
 // allows reports whether the route takes a method at all.
 func (rt *Route) allows(method string) bool {
-	return len(rt.methods) == 0 || slices.Contains(rt.methods, method)
+	if len(rt.methods) == 0 {
+		return canonical.KnownMethod(method)
+	}
+	return slices.Contains(rt.methods, method)
+}
+
+// takes lists the methods, for people.
+func (rt *Route) takes() string {
+	if len(rt.methods) == 0 {
+		return canonical.Methods
+	}
+	return strings.Join(rt.methods, ", ")
 }

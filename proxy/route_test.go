@@ -123,6 +123,7 @@ func TestCompileReportsEveryFault(t *testing.T) {
 }
 
 func isPublic(rt *Route, q canonical.Request) bool {
+	q.Method = "GET"
 	d, _ := rt.before(q, facts{})
 	return d.Verdict == Public
 }

@@ -93,14 +93,10 @@ func (t *Routes) site(o *site, wild bool) (*site, error) {
 	return o, nil
 }
 
-// find is the route with the longest prefix at a segment boundary. near is true
-// when another spelling of the path (case, full-width letters, trailing dots)
-// would have found another route: a server that folds such spellings would
-// serve the other route's pages under this route's rule.
-func (st *site) find(q canonical.Request) (rt *Route, near bool) {
-	rt = longest(st.paths.routes, q.Match)
+func (st *site) findPath(path string) (rt *Route, near bool) {
+	rt = longest(st.paths.routes, path)
 	if len(st.paths.folded) > 1 {
-		near = longest(st.paths.folded, foldPath(q.Match)) != rt
+		near = longest(st.paths.folded, foldPath(path)) != rt
 	}
 	return rt, near
 }

@@ -183,12 +183,12 @@ func TestP04T03HostSyntax(t *testing.T) {
 }
 
 func TestP08MethodsOutsideTheListAreRefused(t *testing.T) {
-	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "MKCOL", "VERSION-CONTROL"} {
 		if _, err := Parse(&http.Request{Method: m, Host: "a", RequestURI: "/"}); err != nil {
 			t.Errorf("%s: %v", m, err)
 		}
 	}
-	for _, m := range []string{"TRACE", "CONNECT", "TRACK", "DEBUG", "get", "Get", "PRI", "PROPFIND", "", "G"} {
+	for _, m := range []string{"TRACE", "CONNECT", "TRACK", "get", "Get", "PRI", "", "-", "PROP_FIND", "GET\x00", "M1", strings.Repeat("A", 25)} {
 		_, err := Parse(&http.Request{Method: m, Host: "a", RequestURI: "/"})
 		var no *Refusal
 		if !errors.As(err, &no) || no.Status != 405 {

@@ -1,6 +1,7 @@
 package canonical
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -10,8 +11,11 @@ import (
 // ReservedPrefix is the only part of an app origin that ssogate serves itself.
 const ReservedPrefix = "/.sso/"
 
-// Reserved reports whether the path is ssogate's own: exactly the prefix.
-func (q Request) Reserved() bool { return strings.HasPrefix(q.Path, ReservedPrefix) }
+// Reserved reports whether the path is ssogate's own: exactly the prefix, and one
+// reading of what follows.
+func (q Request) Reserved() bool {
+	return q.lenient == nil && strings.HasPrefix(q.Path, ReservedPrefix)
+}
 
 // NearReserved reports whether the path is not ours but some server, file
 // system or person could take it for ours: another case, a full-width letter, a
@@ -21,7 +25,14 @@ func (q Request) NearReserved() bool {
 	if q.Reserved() {
 		return false
 	}
-	first, _, _ := strings.Cut(strings.TrimPrefix(q.Match, "/"), "/")
+	if q.lenient != nil && slices.ContainsFunc(q.lenient.also, nearReserved) {
+		return true
+	}
+	return nearReserved(q.Match)
+}
+
+func nearReserved(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if len(first) > 64 {
 		return false
 	}

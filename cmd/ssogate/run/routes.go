@@ -26,7 +26,7 @@ func routesFrom(c *config.Config, issuer func(name string) proxy.Issuer) (*proxy
 
 func routeFrom(c *config.Config, r *config.Route) proxy.RouteSpec {
 	s := proxy.RouteSpec{
-		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, To: upstreamFrom(c, r),
+		Name: r.Name, Origins: r.Origins, PathPrefix: r.PathPrefix, Methods: r.Methods, Lenient: r.Allow, To: upstreamFrom(c, r),
 		Public: r.Public, Teams: r.Teams, Host: r.Host, PreserveHost: r.PreserveHost,
 		StripPrefix: r.StripPrefix, AddPrefix: r.AddPrefix, BodyLimit: int64(r.BodyLimit), KeepForms: r.KeepPosts,
 		NoWebSockets: r.NoWebSockets, WSOrigins: r.WSOrigins, CORS: proxy.CORS(r.CORS), SharedCache: r.SharedCache, HSTS: r.HSTS,
