@@ -35,7 +35,8 @@ fmt: ## Format the Go files
 fuzz: ## Run every fuzz target for FUZZTIME (20s) each
 	@sh internal/tools/fuzz.sh $(FUZZTIME)
 
-bench: ## Measure the stores and the gate; ratios of one run mean something, times do not
+bench: ## Measure the gate beside other proxies, write docs/performance.md; then stores and parts. Ratios of one run count, times do not
+	go run ./bench/gate -out $(CURDIR)/docs $(ARGS)
 	go test -run '^$$' -bench . -benchmem ./bench/... ./proxy ./session
 
 scimbench: ## Measure provisioning at a million members on both databases; write docs/scim-scale.md

@@ -1,182 +1,88 @@
-package gate
+package main
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
+	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-// client is one keep-alive connection that sends the same request again and again. It
-// does as little as possible: it shares its processor with the upstream.
-type client struct {
-	addr    string
-	request []byte
-	c       net.Conn
-	buf     []byte
-	dials   int
+func TestAnAnswerIsWholeOrAFault(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nServer: x\r\ncontent-LENGTH:  5\r\nX: y\r\n\r\n"
+	for _, tc := range []struct {
+		name, answer string
+		whole, fault bool
+	}{
+		{"whole", head + "12345", true, false},
+		{"the body is on its way", head + "1234", false, false},
+		{"the head is on its way", head[:20], false, false},
+		{"more than was asked for", head + "123456", false, true},
+		{"another length", strings.Replace(head, "5", "6", 1) + "12345", false, true},
+		{"no length", "HTTP/1.1 200 OK\r\n\r\n12345", false, true},
+		{"no number", strings.Replace(head, "5", "five", 1) + "12345", false, true},
+		{"a refusal", strings.Replace(head, "200 OK", "503 No", 1) + "12345", false, true},
+		{"a redirect of HTTP/1.0", "HTTP/1.0 302 Found\r\nContent-Length: 5\r\n\r\n12345", false, true},
+	} {
+		whole, err := answered([]byte(tc.answer), 5)
+		if whole != tc.whole || (err != nil) != tc.fault {
+			t.Errorf("%s: %v, %v", tc.name, whole, err)
+		}
+	}
 }
 
-// do sends the request once. Answers must have a Content-Length and be 200.
-func (c *client) do() error {
-	if c.c == nil {
-		var err error
-		if c.c, err = net.Dial("tcp", c.addr); err != nil {
-			return err
-		}
-		c.dials++
-		if c.buf == nil {
-			c.buf = make([]byte, 16<<10)
-		}
+func testLoad(t *testing.T, h http.HandlerFunc, rate int) (*load, *httptest.Server) {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	addr, err := netip.ParseAddrPort(srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	_ = c.c.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := c.c.Write(c.request); err != nil {
-		c.close()
-		return err
-	}
-	n, want := 0, -1
-	for want < 0 || n < want {
-		m, err := c.c.Read(c.buf[n:])
+	return &load{addr: addr, request: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), body: 5, conns: 4, rate: rate}, srv
+}
+
+func TestLoadCountsWhatWasAnswered(t *testing.T) {
+	for _, rate := range []int{0, 500} {
+		l, _ := testLoad(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("12345")) }, rate)
+		marks := 0
+		res, err := l.run(20*time.Millisecond, 100*time.Millisecond, func() { marks++ })
 		if err != nil {
-			c.close()
-			return err
+			t.Fatal(err)
 		}
-		n += m
-		if want >= 0 {
-			continue
+		if marks != 2 || res.requests == 0 || len(res.times) == 0 || len(res.times) > res.requests || res.took <= 0 {
+			t.Errorf("rate %d: %d marks, %d requests, %d times in %v", rate, marks, res.requests, len(res.times), res.took)
 		}
-		if want, err = length(c.buf[:n]); err != nil {
-			c.close()
-			return err
-		}
-	}
-	if n != want {
-		c.close()
-		return fmt.Errorf("%d bytes beyond the answer", n-want)
-	}
-	return nil
-}
-
-func (c *client) close() {
-	if c.c != nil {
-		_ = c.c.Close()
-		c.c = nil
 	}
 }
 
-var (
-	headEnd  = []byte("\r\n\r\n")
-	ok200    = []byte("HTTP/1.1 200")
-	errShape = errors.New("answer without a length")
-)
-
-// length of a whole answer, or -1 while its head is not there.
-func length(b []byte) (int, error) {
-	end := bytes.Index(b, headEnd)
-	if end < 0 {
-		return -1, nil
+func TestLoadEndsWithAFault(t *testing.T) {
+	l, _ := testLoad(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, 0)
+	if _, err := l.run(0, time.Hour, func() {}); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("refused: %v", err)
 	}
-	if !bytes.HasPrefix(b, ok200) {
-		return -1, fmt.Errorf("answer %.60q", b)
+	l, srv := testLoad(t, func(w http.ResponseWriter, _ *http.Request) {}, 0)
+	srv.Close()
+	if _, err := l.run(0, time.Hour, func() {}); err == nil {
+		t.Error("nobody listens, and no fault")
 	}
-	for line := range bytes.SplitSeq(b[:end], []byte("\r\n")) {
-		if len(line) > 15 && (line[0]|0x20) == 'c' && strings.EqualFold(string(line[:15]), "content-length:") {
-			n, err := strconv.Atoi(strings.TrimSpace(string(line[15:])))
-			return end + 4 + n, err
-		}
-	}
-	return -1, errShape
 }
 
-// slice is what some clients did in a while.
-type slice struct {
-	requests int
-	took     time.Duration
-	lat      latencies
-}
-
-// drive lets all clients send as fast as they get answers or, with a rate, that many
-// requests a second by a timetable: who is late then waits no less for it.
-func drive(clients []*client, d time.Duration, rate float64) (slice, error) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var total slice
-	var failed error
-	start := time.Now()
-	end := start.Add(d)
-	for i, c := range clients {
-		wg.Go(func() {
-			var mine slice
-			var err error
-			step := time.Duration(0)
-			if rate > 0 {
-				step = time.Duration(float64(len(clients)) / rate * float64(time.Second))
-			}
-			due := start.Add(step * time.Duration(i) / time.Duration(len(clients)))
-			for err == nil {
-				if step > 0 {
-					time.Sleep(time.Until(due))
-				} else {
-					due = time.Now()
-				}
-				if !due.Before(end) {
-					break
-				}
-				if err = c.do(); err == nil {
-					mine.requests++
-					mine.lat.add(int64(time.Since(due)))
-				}
-				due = due.Add(step)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.requests += mine.requests
-			total.lat.merge(&mine.lat)
-			failed = errors.Join(failed, err)
-		})
+func TestStatusPageAndProfileAreRead(t *testing.T) {
+	const page = "Active connections: 2 \nserver accepts handled requests\n 71 71 4242 \nReading: 0 Writing: 1 Waiting: 1 \n"
+	if n, err := acceptedOf(page); n != 71 || err != nil {
+		t.Errorf("accepted: %d, %v", n, err)
 	}
-	wg.Wait()
-	total.took = time.Since(start)
-	return total, failed
-}
-
-func TestClientsCountWhatWasAnswered(t *testing.T) {
-	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/x" {
-			w.WriteHeader(http.StatusTeapot)
+	if n, err := liveOf("heap profile: 1: 2\n# Stack = 30 / 40\n# HeapAlloc = 12\n# HeapSys = 99\n"); n != 42 || err != nil {
+		t.Errorf("live: %d, %v", n, err)
+	}
+	for _, bad := range []string{"", "server accepts handled requests\n x", "# Stack = 1\n", "# Stack = x\n# HeapAlloc = 1\n"} {
+		if n, err := acceptedOf(bad); err == nil {
+			t.Errorf("%q accepted %d", bad, n)
 		}
-		_, _ = io.WriteString(w, "hello")
-	}))
-	defer ts.Close()
-	make4 := func(path string) (out []*client) {
-		for range 4 {
-			out = append(out, &client{addr: ts.Listener.Addr().String(), request: []byte("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")})
+		if n, err := liveOf(bad); err == nil {
+			t.Errorf("%q lives %d", bad, n)
 		}
-		return out
-	}
-	cs := make4("/x")
-	s, err := drive(cs, 50*time.Millisecond, 0)
-	if err != nil || s.requests == 0 || s.lat.n != s.requests {
-		t.Errorf("%+v, %v", s.requests, err)
-	}
-	if s, err = drive(cs, 100*time.Millisecond, 200); err != nil || s.requests > 21 || s.requests == 0 {
-		t.Errorf("200 a second: %d in 100 ms, %v", s.requests, err)
-	}
-	for _, c := range cs {
-		if c.dials != 1 {
-			t.Errorf("%d connections", c.dials)
-		}
-		c.close()
-	}
-	if _, err := drive(make4("/y"), 10*time.Millisecond, 0); err == nil {
-		t.Error("a refusal counts as an answer")
 	}
 }

@@ -1,93 +1,61 @@
-package gate
+package main
 
 import (
 	"math"
-	"slices"
 	"testing"
+	"time"
 )
 
-// quartiles of figures, by linear interpolation.
-func quartiles(v []float64) (q1, median, q3 float64) {
-	s := slices.Sorted(slices.Values(v))
-	at := func(p float64) float64 {
-		if len(s) == 0 {
-			return math.NaN()
-		}
-		x := p * float64(len(s)-1)
-		lo := int(x)
-		hi := min(lo+1, len(s)-1)
-		return s[lo] + (x-float64(lo))*(s[hi]-s[lo])
-	}
-	return at(.25), at(.5), at(.75)
-}
-
-func median(v []float64) float64 { _, m, _ := quartiles(v); return m }
-
-// latencies counts times in buckets that are 2 % wide: enough to tell a p99, and cheap
-// enough for every request.
-type latencies struct {
-	n     int
-	count [1200]int
-}
-
-func bucket(ns int64) int {
-	if ns < 1000 {
-		return 0
-	}
-	return min(int(math.Log(float64(ns)/1000)/math.Log(1.02)), 1199)
-}
-
-func (l *latencies) add(ns int64) { l.n++; l.count[bucket(ns)]++ }
-
-func (l *latencies) merge(o *latencies) {
-	l.n += o.n
-	for i, c := range o.count {
-		l.count[i] += c
-	}
-}
-
-// at is the time in microseconds below which a share of the requests stayed.
-func (l *latencies) at(share float64) float64 {
-	want, seen := int(math.Ceil(share*float64(l.n))), 0
-	for i, c := range l.count {
-		if seen += c; seen >= want && l.n > 0 {
-			return math.Pow(1.02, float64(i)+.5)
-		}
-	}
-	return math.NaN()
-}
-
-func TestQuartiles(t *testing.T) {
-	for _, c := range []struct {
-		in          []float64
-		q1, mid, q3 float64
+func TestQuartilesLieBetweenNeighbours(t *testing.T) {
+	for _, tc := range []struct {
+		values []float64
+		want   spread
 	}{
-		{[]float64{3, 1, 2, 5, 4}, 2, 3, 4},
-		{[]float64{1, 2}, 1.25, 1.5, 1.75},
-		{[]float64{7}, 7, 7, 7},
+		{[]float64{7}, spread{7, 7, 7}},
+		{[]float64{2, 1}, spread{1.25, 1.5, 1.75}},
+		{[]float64{5, 3, 1, 4, 2}, spread{2, 3, 4}},
+		{[]float64{1, 2, 3, 10}, spread{1.75, 2.5, 4.75}},
 	} {
-		if a, b, d := quartiles(c.in); a != c.q1 || b != c.mid || d != c.q3 {
-			t.Errorf("%v: %v %v %v", c.in, a, b, d)
+		if got := spreadOf(tc.values); got != tc.want {
+			t.Errorf("%v: %v, want %v", tc.values, got, tc.want)
 		}
 	}
-	if !math.IsNaN(median(nil)) {
-		t.Error("no figures have a median")
+	if s := spreadOf(nil); !math.IsNaN(s.low) || !math.IsNaN(s.mid) || !math.IsNaN(s.high) || !math.IsNaN(mean(nil)) {
+		t.Errorf("of nothing: %v", s)
+	}
+	values := []float64{3, 1, 2}
+	spreadOf(values)
+	if values[0] != 3 {
+		t.Error("the values were sorted: they belong to their rounds")
 	}
 }
 
-func TestLatenciesTellPercentilesWithinTheirBuckets(t *testing.T) {
-	var a, b latencies
-	for i := range 1000 {
-		to := &a
-		if i%2 == 0 {
-			to = &b
-		}
-		to.add(int64(i+1) * 10_000) // 10 us to 10 ms
+func TestPercentileIsATimeThatOccurred(t *testing.T) {
+	hundred := make([]time.Duration, 100)
+	for i := range hundred {
+		hundred[i] = time.Duration(i + 1)
 	}
-	a.merge(&b)
-	for share, want := range map[float64]float64{.5: 5000, .99: 9900, 1: 10000} {
-		if got := a.at(share); math.Abs(got-want)/want > .03 {
-			t.Errorf("%v: %v us, want about %v", share, got, want)
+	for _, tc := range []struct {
+		sorted []time.Duration
+		p      int
+		want   time.Duration
+	}{
+		{hundred, 50, 50},
+		{hundred, 99, 99},
+		{hundred, 100, 100},
+		{hundred[:10], 99, 10},
+		{hundred[:1], 50, 1},
+		{nil, 99, 0},
+	} {
+		if got := percentile(tc.sorted, tc.p); got != tc.want {
+			t.Errorf("p%d of %d: %d, want %d", tc.p, len(tc.sorted), got, tc.want)
 		}
+	}
+}
+
+func TestRatiosAreTakenInsideRounds(t *testing.T) {
+	got := ratios([]float64{10, 60, 5, 0}, []float64{10, 30, 0, 4, 9})
+	if len(got) != 2 || got[0] != 1 || got[1] != 2 {
+		t.Errorf("%v: a round without a figure is no round", got)
 	}
 }
