@@ -146,7 +146,7 @@ func (c *Conn) look(b []byte) int {
 	if h := c.held; h != nil {
 		h.b = append(h.b, b...)
 		if at, whole, why := c.scanner.scan(&h.window, int(c.limit)); why != nil {
-			c.refuse(h, at, whole, why)
+			c.refuse(h, at, whole, why, methodOf(h.b[at:]))
 		}
 		return 0 // it is delivered from there
 	}
@@ -157,7 +157,7 @@ func (c *Conn) look(b []byte) int {
 	}
 	h := c.hold()
 	if why != nil {
-		c.refuse(h, 0, whole, why)
+		c.refuse(h, 0, whole, why, methodOf(w.b[at:]))
 		return at
 	}
 	h.window = window{b: append(h.b[:0], w.b[w.head:]...), line: w.line - w.head, seen: max(w.seen-w.head, 0)}
@@ -183,8 +183,8 @@ func (c *Conn) give(b []byte) int {
 
 // refuse cuts what is held at the end of what was good, and puts there what net/http
 // will stumble over. whole: the request has not been handed over, and is replaced as a
-// whole; of its method some may be out.
-func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal) {
+// whole but for its method, of which some may be out.
+func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal, method string) {
 	c.why.Store(why)
 	if !whole {
 		h.b = append(h.b[:at], poison...)
@@ -192,7 +192,7 @@ func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal) {
 	} else {
 		switch {
 		case h.off <= at:
-			h.b = append(h.b[:at], "GET "...)
+			h.b = append(append(h.b[:at], method...), ' ')
 		case h.b[h.off-1] != ' ':
 			h.b = append(h.b[:h.off], ' ')
 		default:
@@ -202,6 +202,18 @@ func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal) {
 		c.scanner = scanner{phase: refused}
 	}
 	h.ready, h.head, h.line, h.seen = len(h.b), len(h.b), len(h.b), 0
+}
+
+// methodOf is what a request begins with, if that is a method.
+func methodOf(b []byte) string {
+	n := 0
+	for n < len(b) && n <= maxMethod && token[b[n]] {
+		n++
+	}
+	if n == 0 || n > maxMethod || n == len(b) || b[n] != ' ' {
+		return "GET"
+	}
+	return string(b[:n])
 }
 
 // Close implements net.Conn. A client that was refused has a moment to read why.
