@@ -13,6 +13,7 @@ var (
 	rounds  = flag.Int("gate.rounds", 1, "rounds, each of one slice of every subject")
 	span    = flag.Duration("gate.slice", 50*time.Millisecond, "of a slice")
 	conns   = flag.Int("gate.conns", 8, "keep-alive connections of clients")
+	idle    = flag.Int("gate.idle", 0, "idle connections to measure the memory of; 0 = none")
 	peers   = flag.Bool("gate.peers", false, "also those with a sign-in of their own")
 	profile = flag.String("gate.profile", "", "file for a CPU profile of ssogate with Redis")
 	only    = flag.String("gate.only", "", "names of the subjects, all that contain it; empty = all")
@@ -32,8 +33,16 @@ func TestWhatAnAdmittedRequestCosts(t *testing.T) {
 	u := startUpstream(t)
 	bin := build(t)
 	off, redis := ssogate(t, u, bin, "Redis")
+	var f figures
+	if *idle > 0 {
+		collect(t)
+		f = resting(t, off, *idle, treeUsage(t, off.roots...), opened)
+	}
 	_, embedded := ssogate(t, u, bin, "embedded")
 	subjects := []*subject{bareNginx(t, u), bareHAProxy(t, u), goFloor(t, u, false), goFloor(t, u, true), off, redis, embedded, bareCaddy(t, u)}
+	if *peers {
+		subjects = append(subjects, askingNginx(t, u, bin), mellon(t, u), openidc(t, u))
+	}
 	subjects = slices.DeleteFunc(subjects, func(s *subject) bool { return s.name != "Go floor+pool" && !strings.Contains(s.name, *only) })
 	for _, s := range subjects {
 		s.check(t, "")
@@ -46,11 +55,26 @@ func TestWhatAnAdmittedRequestCosts(t *testing.T) {
 		for _, s := range subjects {
 			measure(t, u, s)
 		}
+		for _, s := range subjects {
+			if s.name == "nginx" || s == redis {
+				pace(t, s)
+			}
+		}
 	}
 	if *profile != "" {
 		keepProfile(t, redis)
 	}
-	report(t, subjects)
+	report(t, subjects, f)
+}
+
+// pace runs a slice at a rate that leaves every proxy idle most of the time.
+func pace(t testing.TB, s *subject) {
+	t.Helper()
+	got, err := drive(s.clients, *span, 1500)
+	if err != nil {
+		t.Fatalf("%s: %v", s.name, err)
+	}
+	s.paced.merge(&got.lat)
 }
 
 // measure runs one slice of a subject, alone.
@@ -68,26 +92,4 @@ func measure(t testing.TB, u *upstream, s *subject) {
 	s.dials += u.accepted(t) - dials
 	s.count += got.requests
 	s.rss = max(s.rss, after.rss)
-}
-
-func report(t testing.TB, subjects []*subject) {
-	var base []float64
-	for _, s := range subjects {
-		if s.name == "Go floor+pool" {
-			base = s.cpu
-		}
-	}
-	for _, s := range subjects {
-		var ratio []float64
-		for i, c := range s.cpu {
-			ratio = append(ratio, c/base[i])
-		}
-		var lat latencies
-		for _, sl := range s.slices {
-			lat.merge(&sl.lat)
-		}
-		q1, m, q3 := quartiles(s.cpu)
-		t.Logf("%-28s cpu %.1f (%.1f-%.1f) us, %.2f x floor+pool, %.0f/s, p50 %.0f p99 %.0f us, %.4f dials, %.1f MiB", s.name, m, q1, q3, median(ratio), median(s.rate),
-			lat.at(.5), lat.at(.99), float64(s.dials)/float64(s.count), float64(s.rss)/(1<<20))
-	}
 }

@@ -25,8 +25,19 @@ type client struct {
 	dials   int
 }
 
-// do sends the request once. Answers must have a Content-Length and be 200.
+// do sends the request once, and once more where a kept connection turned out to be
+// closed: Apache closes some whenever it likes. Answers must have a Content-Length and
+// be 200.
 func (c *client) do() error {
+	kept := c.c != nil
+	err := c.once()
+	if kept && errors.Is(err, io.EOF) {
+		err = c.once()
+	}
+	return err
+}
+
+func (c *client) once() error {
 	if c.c == nil {
 		var err error
 		if c.c, err = net.Dial("tcp", c.addr); err != nil {

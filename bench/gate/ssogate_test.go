@@ -61,6 +61,9 @@ func ssogate(t testing.TB, u *upstream, bin, kind string) (off, on *subject) {
 		t.Fatalf("no route in %s", b)
 	}
 	text += fmt.Sprintf("\nprivate_listen: %q\nprofiling: true\nproviders:\n  - id: \"acme\"\n    protocol: \"saml\"\n    metadata_file: \"idp.xml\"\n    join: \"idp\"\n", private)
+	if kind == "forward-auth" {
+		text += "trusted_proxies: [\"127.0.0.1/32\"]\nforward_auth:\n  from: [\"127.0.0.1/32\"]\n"
+	}
 	if kind == "Redis" {
 		text += fmt.Sprintf("redis:\n  url: %q\n", testserver.Redis(t))
 	}
@@ -70,7 +73,7 @@ func ssogate(t testing.TB, u *upstream, bin, kind string) (off, on *subject) {
 	begin := time.Now()
 	cmd := pinned(t, proxyCore, nil, bin, "serve", "--config", conf)
 	await(t, addr)
-	t.Logf("ssogate, %s: listens after %s", kind, time.Since(begin).Round(time.Millisecond))
+	opened, heapURL = time.Since(begin), "http://"+private+"/debug/pprof/heap?gc=1"
 	ready(t, "http://"+private+"/readyz")
 	register(t, idp, gateway+"/saml/acme/metadata")
 	ana := demo.People()[0]
@@ -134,7 +137,11 @@ func register(t testing.TB, idp *ssotest.SAMLIdP, url string) {
 	}
 }
 
-var profileURL string
+var (
+	profileURL string
+	heapURL    string        // asks the last ssogate started to collect its garbage
+	opened     time.Duration // of the last ssogate started: from exec to an open port, as polled each 10 ms
+)
 
 // keepProfile drives a subject while its process takes a profile of itself.
 func keepProfile(t testing.TB, s *subject) {
