@@ -21,6 +21,7 @@ import (
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/proxy/assertion"
+	"github.com/ssogate/ssogate/proxy/upstream"
 	"github.com/ssogate/ssogate/session"
 )
 
@@ -649,5 +650,44 @@ func TestPeopleWithTheSameAddressHaveDifferentIDs(t *testing.T) {
 	}
 	if len(ids) != 2 {
 		t.Errorf("ids %v", ids)
+	}
+}
+
+// A token is not older when it is sent than a request may wait for its turn.
+func TestH09ATokenIsRenewedWhenItsRequestHadToWait(t *testing.T) {
+	r, c := introducing(t, IdentitySpec{Assertion: AssertionSpec{Algorithm: assertion.ES256}}, RouteSpec{
+		Name: "busy", Origins: []string{"https://" + appHost}, PathPrefix: "/busy", To: upstream.Spec{Concurrency: 1, QueueWait: time.Minute},
+		Identity: IdentitySpec{Assertion: AssertionSpec{Algorithm: assertion.ES256}},
+	})
+	ring, _ := r.gate.o.Assertions.(*assertion.Ring)
+	v := verifierOf(t, ring, "busy", c.Now)
+	var once sync.Once
+	started, leave := make(chan struct{}), make(chan struct{})
+	r.app.handler = func(http.ResponseWriter, *http.Request) {
+		once.Do(func() {
+			close(started)
+			<-leave
+		})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { r.get("/busy/1", as("ana")) })
+	<-started
+	wg.Go(func() { r.get("/busy/2", as("ana")) })
+	eventually(t, "one waits", func() bool {
+		_, waiting, _ := r.gate.routes.Load().all[1].pool.Load()
+		return waiting == 1
+	})
+	c.Advance(90 * time.Second)
+	close(leave)
+	wg.Wait()
+	got := r.app.requests()
+	if len(got) != 2 || got[1].target != "/busy/2" {
+		t.Fatalf("%+v", got)
+	}
+	if _, err := v.Verify(t.Context(), got[0].header.Get(identity.HeaderAssertion)); err == nil {
+		t.Error("benign: the clock did not move")
+	}
+	if u, err := v.Verify(t.Context(), got[1].header.Get(identity.HeaderAssertion)); err != nil || u.ID != "m-ana" {
+		t.Errorf("after waiting: %+v, %v", u, err)
 	}
 }
