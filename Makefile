@@ -10,7 +10,7 @@ FUZZTIME ?= 20s
 ROUNDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint fmt fuzz bench scimbench samlbench interop kill cutoff websockets streams screenshots
+.PHONY: help demo test build lint fmt fuzz bench gatebench scimbench samlbench interop kill cutoff websockets streams screenshots
 
 help: ## Say what can be made
 	@echo "make TARGET, where TARGET is one of:"
@@ -37,6 +37,11 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s) each
 
 bench: ## Measure the stores and the gate; ratios of one run mean something, times do not
 	go test -run '^$$' -bench . -benchmem ./bench/... ./proxy ./session
+
+gatebench: ## Measure what an admitted request costs, next to other proxies; write docs/performance.md
+	go test -c -o .cache/gate.test ./bench/gate
+	cd bench/gate && CI=true taskset -c 1 ../../.cache/gate.test -test.timeout 1h -test.v -test.run 'TestWhatAnAdmittedRequestCosts' \
+		-gate.rounds 14 -gate.slice 1s -gate.conns 64 -gate.idle 2000 -gate.peers -gate.out $(CURDIR)/docs
 
 scimbench: ## Measure provisioning at a million members on both databases; write docs/scim-scale.md
 	CI=true go test -count=1 -timeout 3h -v -run 'TestProvisioningAtScale' ./bench/scim -args -scim.members 1000000 -scim.group 100000 \

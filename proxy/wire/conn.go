@@ -136,7 +136,7 @@ func (c *Conn) resume() {
 	}
 	h.head, h.line, h.seen = 0, 0, 0
 	if at, whole, why := c.scanner.scan(&h.window, int(c.limit)); why != nil {
-		c.refuse(h, at, whole, why)
+		c.refuse(h, at, whole, why, methodOf(h.b[at:]))
 	}
 	h.ready = max(h.ready, h.off)
 }
