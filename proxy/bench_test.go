@@ -46,6 +46,7 @@ func BenchmarkAdmittedRequest(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			front := httptest.NewUnstartedServer(c.h)
 			front.Config.ConnContext = ConnContext
+			front.Listener = wire.Listen(front.Listener, wire.Options{})
 			front.Start()
 			defer front.Close()
 			b.ReportAllocs()
