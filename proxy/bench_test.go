@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ssogate/ssogate/proxy/upstream"
+	"github.com/ssogate/ssogate/proxy/wire"
 )
 
 // BenchmarkAdmittedRequest compares, in one run, a bare ReverseProxy with the
