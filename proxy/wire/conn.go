@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,18 +76,20 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return c.Conn.Read(b)
 	}
-	if c.scanner.phase == offered {
-		if len(b) == 1 {
-			return c.peek(b)
-		}
-		c.resume()
-	}
 	for {
 		if h := c.held; h != nil && h.off < h.ready {
 			return c.give(b), nil
 		}
-		if c.scanner.phase == broken {
+		switch c.scanner.phase {
+		case broken:
 			return 0, io.ErrUnexpectedEOF
+		case offered:
+			if len(b) == 1 {
+				return c.peek(b)
+			}
+			c.resume()
+			continue
+		default:
 		}
 		n, err := c.Conn.Read(b)
 		switch {
@@ -107,18 +110,24 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 // peek answers a read of one byte while it is not known what a handshake leads to. That is
 // how net/http notices a client that leaves, and nobody else reads so; more it does not
-// get, so that what follows can still be held to the rules of a request.
+// get, so that what follows can still be held to the rules of a request. A byte with
+// which none begins, like that of a frame, it does not get either: it could not be
+// taken back.
 func (c *Conn) peek(b []byte) (int, error) {
 	h := c.hold()
-	if h.off == len(h.b) {
-		n, err := c.Conn.Read(b)
-		if n > 0 {
-			h.b = append(h.b, b[0])
-			h.off, h.ready = len(h.b), len(h.b)
-		} else if len(h.b) == 0 {
-			c.drop()
+	for h.off == len(h.b) || !token[h.b[h.off]] {
+		if len(h.b) >= int(c.limit) {
+			return 0, io.ErrUnexpectedEOF // nobody sends so much before he is answered
 		}
-		return n, err
+		h.b = slices.Grow(h.b, 1)
+		n, err := c.Conn.Read(h.b[len(h.b):cap(h.b)])
+		h.b = h.b[:len(h.b)+n]
+		if n == 0 {
+			if len(h.b) == 0 {
+				c.drop()
+			}
+			return 0, err
+		}
 	}
 	b[0] = h.b[h.off]
 	h.off++
