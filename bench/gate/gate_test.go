@@ -27,9 +27,9 @@ func command(dir, bin string, args ...string) (string, error) {
 	return string(b), err
 }
 
-// TestWhatAnAdmittedRequestCosts runs the comparison. With the flags of an ordinary run
-// it only shows that every subject starts, signs somebody in and answers.
-func TestWhatAnAdmittedRequestCosts(t *testing.T) {
+// BenchmarkWhatAnAdmittedRequestCosts runs the comparison. Without flags it only shows that
+// every subject starts, signs somebody in and answers.
+func BenchmarkWhatAnAdmittedRequestCosts(t *testing.B) {
 	u := startUpstream(t)
 	bin := build(t)
 	off, redis := ssogate(t, u, bin, "Redis")
