@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ssogate/ssogate/proxy/upstream"
+	"github.com/ssogate/ssogate/proxy/wire"
 )
 
 // BenchmarkAdmittedRequest compares, in one run, a bare ReverseProxy with the
@@ -46,6 +47,7 @@ func BenchmarkAdmittedRequest(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			front := httptest.NewUnstartedServer(c.h)
 			front.Config.ConnContext = ConnContext
+			front.Listener = wire.Listen(front.Listener, wire.Options{})
 			front.Start()
 			defer front.Close()
 			b.ReportAllocs()

@@ -27,8 +27,10 @@ type carried struct {
 
 // begin makes it ready, also again, when end was called.
 func (c *carried) begin(client context.Context, x *exchange) {
+	c.mu.Lock()
 	c.Context, c.x = client, x
 	c.err, c.done, c.killer, c.after = nil, nil, nil, nil
+	c.mu.Unlock()
 	c.stop = context.AfterFunc(client, c.end)
 }
 

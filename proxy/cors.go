@@ -83,13 +83,13 @@ func preflight(r *http.Request) bool {
 // crossOrigin lets a page of an allowed origin read what is answered, refusals included:
 // a script that cannot read a 401 only knows that the network failed.
 func (x *exchange) crossOrigin(r *http.Request) {
-	o := r.Header["Origin"]
+	o, h := r.Header["Origin"], x.Header()
+	h["Vary"] = varyOrigin // also where nobody is allowed: a cache must not give that answer to others
 	if len(o) != 1 || !slices.Contains(x.rt.cors.origins, o[0]) {
 		return
 	}
-	h, c := x.Header(), &x.rt.cors
+	c := &x.rt.cors
 	h["Access-Control-Allow-Origin"] = []string{o[0]}
-	h["Vary"] = varyOrigin
 	if c.credentials {
 		h["Access-Control-Allow-Credentials"] = yes
 	}
@@ -127,7 +127,7 @@ func (x *exchange) answerPreflight(r *http.Request) {
 
 // mergeCORS is for the application's answer: what it says itself stands.
 func (x *exchange) mergeCORS(res http.Header) {
-	if !x.cors {
+	if len(x.rt.cors.origins) == 0 {
 		return
 	}
 	if _, own := res["Access-Control-Allow-Origin"]; own {

@@ -87,6 +87,9 @@ func TestT04HTTP2FloodsAreBounded(t *testing.T) {
 			_ = f.WriteContinuation(1, false, nil)
 		}, false, false},
 		{"a small block that is large when decoded", func(f *framer, i int) {
+			if i >= floods/20 { // each of them is work enough
+				return
+			}
 			b := f.request("x", strings.Repeat("y", 3000))
 			for range 4000 { // the newest entry of the table, again and again
 				b = append(b, 0xbe)
@@ -159,8 +162,9 @@ func TestT04HTTP2FloodsAreBounded(t *testing.T) {
 			var sent atomic.Int32
 			sending.Go(func() {
 				for i := range floods {
-					c.send(f, i)
-					sent.Add(1)
+					if sent.Add(1); !f.dead.over.Load() {
+						c.send(f, i)
+					}
 				}
 			})
 			// A deaf client's writes block once the server has stopped to read: a bound too.
@@ -179,6 +183,9 @@ func TestT04HTTP2FloodsAreBounded(t *testing.T) {
 			}
 			if n := int(most.Load()); n > 128+5 {
 				t.Errorf("the application had %d requests at once", n)
+			}
+			if !c.deaf {
+				sending.Wait()
 			}
 			switch {
 			case c.name == "benign":

@@ -69,6 +69,7 @@ func (x *exchange) tunnel(r *http.Request) bool {
 	x.ctx.finish()
 	x.ctx.Context, x.ctx.stop = context.Background(), nil
 	x.ResponseWriter, x.res, x.app, x.body.ReadCloser = nil, nil, nil, nil
+	x.told, x.token, x.cookies[0] = nil, nil, ""
 	t.start(head.Bytes())
 	return true
 }
@@ -148,7 +149,7 @@ func (g *Gate) upstreamFailed(x *exchange, r *http.Request, err error) {
 		panic(http.ErrAbortHandler) // cut off: nothing is said any more
 	}
 	switch {
-	case errors.Is(err, errNotStill), errors.Is(err, errDraining):
+	case errors.Is(err, errNotStill), errors.Is(err, errDraining), errors.Is(err, errNoKey):
 		g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "stream_refused"}, x.p)
 		return
 	case errors.Is(err, errSignOut):

@@ -372,7 +372,7 @@ func (x *exchange) still() error {
 	if x.p != nil && !x.g.o.Sessions.Still(x.p) {
 		return errNotStill
 	}
-	return nil
+	return x.renew()
 }
 
 func (x *exchange) leave() {

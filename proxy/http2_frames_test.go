@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,10 +22,25 @@ type framer struct {
 	*http2.Framer
 	t    *testing.T
 	conn net.Conn
+	dead hangUp
 	buf  bytes.Buffer
 	enc  *hpack.Encoder
 	path string
 	seen chan string // what comes back, in words; closed at the end of the connection
+}
+
+// hangUp is a writer that knows whether writing has failed: the server has hung up.
+type hangUp struct {
+	io.Writer
+	over atomic.Bool
+}
+
+func (d *hangUp) Write(b []byte) (int, error) {
+	n, err := d.Writer.Write(b)
+	if err != nil {
+		d.over.Store(true)
+	}
+	return n, err
 }
 
 // frames opens a connection and shakes hands. settings are the client's.
@@ -46,7 +62,9 @@ func (r *rig) preface(first string) *framer {
 	}
 	r.t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
-	f := &framer{Framer: http2.NewFramer(c, c), t: r.t, conn: c, path: "/h2", seen: make(chan string, 1<<16)}
+	f := &framer{t: r.t, conn: c, path: "/h2", seen: make(chan string, 1<<16)}
+	f.Framer = http2.NewFramer(&f.dead, c)
+	f.dead.Writer = c
 	f.AllowIllegalWrites, f.AllowIllegalReads = true, true
 	f.enc = hpack.NewEncoder(&f.buf)
 	if _, err := io.WriteString(c, first); err != nil {

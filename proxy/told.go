@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -122,6 +123,25 @@ func (x *exchange) introduced(r *http.Request) bool {
 	}
 	g.refuse(x.ResponseWriter, r, x, Decision{Verdict: Unavailable, Rule: x.d.Rule, Reason: "no_assertion"}, x.p)
 	return false
+}
+
+// renew exchanges an assertion that grew old while its request waited for the
+// application, or was sent to an upstream that could not take it.
+func (x *exchange) renew() error {
+	had := x.token
+	if len(had) == 0 {
+		return nil
+	}
+	if err := x.introduce(); err != nil {
+		return err
+	}
+	if &had[0] != &x.token[0] {
+		// Not in place: a transport that failed may still be reading.
+		h := maps.Clone(x.out.Header)
+		h[x.rt.intro.assertion.Header] = x.token
+		x.out.Header = h
+	}
+	return nil
 }
 
 // tell fills in what a route tells of a person. An absent value is an absent header

@@ -143,7 +143,8 @@ func (t *tunnel) join() bool {
 	}
 }
 
-// Read reads from the client, first what arrived together with the handshake. While closing, what the client still sends is read and dropped, so that its
+// Read reads from the client, first what arrived together with the handshake. While
+// closing, what the client still sends is read and dropped, so that its
 // answer to our close frame, and not a reset, is the last thing on the wire.
 func (t *tunnel) Read(b []byte) (int, error) {
 	for {

@@ -12,7 +12,7 @@ import (
 const (
 	MaxPendingValue = 16 << 10  // bytes of one value
 	MaxFormValue    = 264 << 10 // of one of KindForm
-	MaxTake         = 8        // keys of one Take
+	MaxTake         = 8         // keys of one Take
 
 	// verifiedFactor: records made only after an IdP's answer was verified get
 	// this many times the budget of anonymous ones. A flood of strangers must

@@ -8,7 +8,7 @@
 // Whoever asks for a sign-in is signed in for real, by the identity providers of
 // sso/ssotest, and must refuse without the cookie, and tell the upstream who it is.
 //
-// What it measures is reported and never asserted. It is run by "make bench", for
+// What it measures is reported and never asserted. It is run by "make gatebench", for
 // minutes, and never by a test: only its arithmetic is tested.
 //
 //	load.go      the load: raw keep-alive connections on one epoll

@@ -52,6 +52,7 @@ ends it at once.`,
 			if err != nil {
 				return err
 			}
+			debug.FreeOSMemory() // what starting has left
 			log.Info("ready", "url", c.URL, "listen", s.Addr().String(), "private", s.PrivateAddr().String())
 			stop := a.reloadOnHangup(cmd.Context(), path, s, log)
 			defer stop()

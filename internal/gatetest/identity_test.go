@@ -145,6 +145,9 @@ func TestH09ApplicationsVerifyAssertionsWhileKeysRotate(t *testing.T) {
 		if got := w.kids(); kid() != now.ID || len(got) != 1 || got[0] != now.ID {
 			t.Errorf("published %v, signed by %s", got, kid())
 		}
+		if strings.Contains(w.log.String(), app.last()) || strings.Contains(w.log.String(), early) {
+			t.Error("L01: a token is in the log")
+		}
 		if a := w.send(nil, http.MethodPost, w.Facts.Gateway+"/jwks.json", nil); a.Status != http.StatusMethodNotAllowed {
 			t.Errorf("POST: %d", a.Status)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,18 +76,20 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return c.Conn.Read(b)
 	}
-	if c.scanner.phase == offered {
-		if len(b) == 1 {
-			return c.peek(b)
-		}
-		c.resume()
-	}
 	for {
 		if h := c.held; h != nil && h.off < h.ready {
 			return c.give(b), nil
 		}
-		if c.scanner.phase == broken {
+		switch c.scanner.phase {
+		case broken:
 			return 0, io.ErrUnexpectedEOF
+		case offered:
+			if len(b) == 1 {
+				return c.peek(b)
+			}
+			c.resume()
+			continue
+		default:
 		}
 		n, err := c.Conn.Read(b)
 		switch {
@@ -107,18 +110,24 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 // peek answers a read of one byte while it is not known what a handshake leads to. That is
 // how net/http notices a client that leaves, and nobody else reads so; more it does not
-// get, so that what follows can still be held to the rules of a request.
+// get, so that what follows can still be held to the rules of a request. A byte with
+// which none begins, like that of a frame, it does not get either: it could not be
+// taken back.
 func (c *Conn) peek(b []byte) (int, error) {
 	h := c.hold()
-	if h.off == len(h.b) {
-		n, err := c.Conn.Read(b)
-		if n > 0 {
-			h.b = append(h.b, b[0])
-			h.off, h.ready = len(h.b), len(h.b)
-		} else if len(h.b) == 0 {
-			c.drop()
+	for h.off == len(h.b) || !token[h.b[h.off]] {
+		if len(h.b) >= int(c.limit) {
+			return 0, io.ErrUnexpectedEOF // nobody sends so much before he is answered
 		}
-		return n, err
+		h.b = slices.Grow(h.b, 1)
+		n, err := c.Conn.Read(h.b[len(h.b):cap(h.b)])
+		h.b = h.b[:len(h.b)+n]
+		if n == 0 {
+			if len(h.b) == 0 {
+				c.drop()
+			}
+			return 0, err
+		}
 	}
 	b[0] = h.b[h.off]
 	h.off++
@@ -136,7 +145,7 @@ func (c *Conn) resume() {
 	}
 	h.head, h.line, h.seen = 0, 0, 0
 	if at, whole, why := c.scanner.scan(&h.window, int(c.limit)); why != nil {
-		c.refuse(h, at, whole, why)
+		c.refuse(h, at, whole, why, methodOf(h.b[at:]))
 	}
 	h.ready = max(h.ready, h.off)
 }
@@ -146,7 +155,7 @@ func (c *Conn) look(b []byte) int {
 	if h := c.held; h != nil {
 		h.b = append(h.b, b...)
 		if at, whole, why := c.scanner.scan(&h.window, int(c.limit)); why != nil {
-			c.refuse(h, at, whole, why)
+			c.refuse(h, at, whole, why, methodOf(h.b[at:]))
 		}
 		return 0 // it is delivered from there
 	}
@@ -157,7 +166,7 @@ func (c *Conn) look(b []byte) int {
 	}
 	h := c.hold()
 	if why != nil {
-		c.refuse(h, 0, whole, why)
+		c.refuse(h, 0, whole, why, methodOf(w.b[at:]))
 		return at
 	}
 	h.window = window{b: append(h.b[:0], w.b[w.head:]...), line: w.line - w.head, seen: max(w.seen-w.head, 0)}
@@ -183,8 +192,8 @@ func (c *Conn) give(b []byte) int {
 
 // refuse cuts what is held at the end of what was good, and puts there what net/http
 // will stumble over. whole: the request has not been handed over, and is replaced as a
-// whole; of its method some may be out.
-func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal) {
+// whole but for its method, of which some may be out.
+func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal, method string) {
 	c.why.Store(why)
 	if !whole {
 		h.b = append(h.b[:at], poison...)
@@ -192,7 +201,7 @@ func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal) {
 	} else {
 		switch {
 		case h.off <= at:
-			h.b = append(h.b[:at], "GET "...)
+			h.b = append(append(h.b[:at], method...), ' ')
 		case h.b[h.off-1] != ' ':
 			h.b = append(h.b[:h.off], ' ')
 		default:
@@ -202,6 +211,18 @@ func (c *Conn) refuse(h *held, at int, whole bool, why *canonical.Refusal) {
 		c.scanner = scanner{phase: refused}
 	}
 	h.ready, h.head, h.line, h.seen = len(h.b), len(h.b), len(h.b), 0
+}
+
+// methodOf is what a request begins with, if that is a method.
+func methodOf(b []byte) string {
+	n := 0
+	for n < len(b) && n <= maxMethod && token[b[n]] {
+		n++
+	}
+	if n == 0 || n > maxMethod || n == len(b) || b[n] != ' ' {
+		return "GET"
+	}
+	return string(b[:n])
 }
 
 // Close implements net.Conn. A client that was refused has a moment to read why.

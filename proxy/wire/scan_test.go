@@ -235,7 +235,7 @@ func TestT02BrokenBodiesHaveNoEnd(t *testing.T) {
 				// Together with the head: nothing of the request is handed over.
 				if n >= len(stream) && early == "" {
 					out, why, _ := through(1<<20, append([]byte(get+top), stream...))
-					if why != c.why || string(out) != get+"GET "+refusedHead {
+					if why != c.why || string(out) != get+"POST "+refusedHead {
 						t.Fatalf("%q with its head: %q, %q", c.stream, why, out)
 					}
 				}
