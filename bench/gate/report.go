@@ -97,8 +97,8 @@ kernel's clock of each; Redis, where one is asked, is not among them. Memory is 
 	rep.goals(&b)
 	rep.others(&b)
 	b.WriteString(`
-The decision alone on a cache hit (session, rules, identity headers, assertion) is `+"`go test -bench AuthOnCacheHit ./proxy`"+`. Very many idle WebSockets:
-[cutoff-websockets.md](cutoff-websockets.md). 10 GiB up and down through the gate take a few megabytes of heap (`+"`make streams`"+`). Why it costs what it costs:
+The decision alone on a cache hit (session, rules, identity headers, assertion) is ` + "`go test -bench AuthOnCacheHit ./proxy`" + `. Very many idle WebSockets:
+[cutoff-websockets.md](cutoff-websockets.md). 10 GiB up and down through the gate take a few megabytes of heap (` + "`make streams`" + `). Why it costs what it costs:
 [decision 054](decisions/054-what-a-request-costs.md).
 `)
 	return b.String()
