@@ -131,11 +131,11 @@ func remembered(e *env) {
 	if got, err := e.s.Past(e.ctx, ended.Hash); !errors.Is(err, session.ErrNotFound) {
 		e.Errorf("ended: got %+v, %v", got, err)
 	}
-	e.clock.Advance(session.Remembered - time.Millisecond)
+	e.clock.Advance(session.Remembered - time.Minute) // real time passes, too
 	if _, err := e.s.Past(e.ctx, r.Hash); err != nil {
 		e.Errorf("just within the day: %v", err)
 	}
-	e.clock.Advance(time.Millisecond)
+	e.clock.Advance(time.Minute)
 	if got, err := e.s.Past(e.ctx, r.Hash); !errors.Is(err, session.ErrNotFound) {
 		e.Errorf("a day later: got %+v, %v", got, err)
 	}
