@@ -210,6 +210,8 @@ func TestSweep(t *testing.T) {
 			}
 		}
 		live := sessiontest.Record("live", "m1", start)
+		live.Expires = start.Add(48 * time.Hour)
+		live = live.Stored()
 		if err := errors.Join(s.Create(t.Context(), live), p.Put(t.Context(), key(-1), []byte("v"), live.Expires)); err != nil {
 			t.Fatal(err)
 		}
@@ -229,8 +231,13 @@ func TestSweep(t *testing.T) {
 		}
 		clk.Advance(2 * time.Hour)
 		sweep()
-		if n, m := rowsOf(t, d, "sessions"), rowsOf(t, d, "pending"); n != 1 || m != 1 {
-			t.Errorf("%d sessions and %d pending left, want the live ones", n, m)
+		if n, m := rowsOf(t, d, "sessions"), rowsOf(t, d, "pending"); n != expiring+1 || m != 1 {
+			t.Errorf("%d sessions and %d pending left, want those that are remembered and the live one", n, m)
+		}
+		clk.Advance(session.Remembered)
+		sweep()
+		if n := rowsOf(t, d, "sessions"); n != 1 {
+			t.Errorf("%d sessions left a day later, want the live one", n)
 		}
 		if got, err := s.Get(t.Context(), live.Hash); err != nil || got != live {
 			t.Errorf("the live session: %+v, %v", got, err)
