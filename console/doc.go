@@ -9,6 +9,8 @@
 //
 // Routes:
 //
-//	GET /me          who am I, through which provider, until when; sign out
-//	GET /static/...  the one script our pages load
+//	GET /me                    who am I, through which provider, until when; my sessions; sign out
+//	POST /me/sessions/end      end one other session of mine
+//	POST /me/sessions/end-all  sign me out everywhere
+//	GET /static/...            the script our pages load
 package console

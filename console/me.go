@@ -9,14 +9,18 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/internal/web"
+	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/settings"
 )
 
-// Sessions tells who a request to the gateway origin comes from.
-// *session.Manager is the real one.
+// Sessions tells who a request to the gateway origin comes from, and lists and ends
+// a member's sessions. *session.Manager is the real one.
 type Sessions interface {
 	AdmitGateway(ctx context.Context, r *http.Request) (*session.Principal, error)
+	Sessions(ctx context.Context, id member.ID) ([]session.Record, error)
+	EndOne(ctx context.Context, by member.Actor, id member.ID, handle, reason string) (session.Record, error)
+	EndAll(ctx context.Context, by member.Actor, id member.ID, reason string) error
 }
 
 // Options of [New]. Sessions and Live are required.
@@ -50,27 +54,80 @@ func (c *Console) Static() http.Handler { return web.Static() }
 // signIn is where somebody without a session goes; he comes back to /me.
 const signIn = "/login?return=%2Fme"
 
-// Me is a member's own page, GET /me. Without a session it leads to the
-// sign-in; while the stores cannot answer it is a 503 that changes nothing (G2).
+// Me is a member's own page: GET /me, and the forms on it that end his sessions.
+// Without a session it leads to the sign-in; while the stores cannot answer it is a
+// 503 that changes nothing (G2). A form from another origin is refused (U01).
 func (c *Console) Me() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			web.WriteProblem(w, r, http.StatusMethodNotAllowed, "method not allowed", "")
-			return
-		}
-		s := c.live.Load()
-		p, err := c.sessions.AdmitGateway(r.Context(), r)
-		if err == nil && p == nil { // an implementation that answers nothing admits nobody
-			err = session.ErrNoCookie
-		}
-		if err != nil {
-			c.refuse(w, r, s.Organization.Support, err)
-			return
-		}
-		web.Annotate(r.Context(), "member", string(p.Member.ID))
-		web.WritePage(w, r, mePage(s, p))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /me", c.me)
+	mux.HandleFunc("POST "+endOnePath, c.endOne)
+	mux.HandleFunc("POST "+endAllPath, c.endAll)
+	mux.HandleFunc(endOnePath, notAllowed(http.MethodPost))
+	mux.HandleFunc(endAllPath, notAllowed(http.MethodPost))
+	mux.HandleFunc("/me", notAllowed("GET, HEAD"))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		web.WritePage(w, r, web.Page{
+			Status: http.StatusNotFound, Title: "There is nothing here",
+			Lead: "The address may be mistyped, or from another version.", Support: c.live.Load().Organization.Support,
+			Actions: []web.Action{{Label: "Your account", URL: "/me"}},
+		})
 	})
+	return c.sameOrigin(mux)
+}
+
+// sameOrigin refuses unsafe requests that another origin makes a browser send.
+func (c *Console) sameOrigin(next http.Handler) http.Handler {
+	cop := http.NewCrossOriginProtection()
+	cop.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		web.Annotate(r.Context(), "reason", "cross_origin")
+		web.WritePage(w, r, web.Page{
+			Status: http.StatusForbidden, Title: "That request came from another site", Support: c.live.Load().Organization.Support,
+			Lead:    "For your safety it was not carried out. Open your account and press the button there.",
+			Actions: []web.Action{{Label: "Your account", URL: "/me"}},
+		})
+	}))
+	return cop.Handler(next)
+}
+
+func notAllowed(allow string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		web.WriteProblem(w, r, http.StatusMethodNotAllowed, "method not allowed", "")
+	}
+}
+
+// admit answers who is asking, or has refused the request and answers nil.
+func (c *Console) admit(w http.ResponseWriter, r *http.Request) *session.Principal {
+	p, err := c.sessions.AdmitGateway(r.Context(), r)
+	if err == nil && p == nil { // an implementation that answers nothing admits nobody
+		err = session.ErrNoCookie
+	}
+	if err != nil {
+		c.refuse(w, r, c.live.Load().Organization.Support, err)
+		return nil
+	}
+	web.Annotate(r.Context(), "member", string(p.Member.ID))
+	return p
+}
+
+func (c *Console) me(w http.ResponseWriter, r *http.Request) {
+	p := c.admit(w, r)
+	if p == nil {
+		return
+	}
+	s := c.live.Load()
+	page := mePage(s, p)
+	list, err := c.sessions.Sessions(r.Context(), p.Member.ID)
+	if err != nil {
+		// Who he is was known without the session store: that much he is told (fault of
+		// Redis, not of his session).
+		c.log.ErrorContext(r.Context(), "console: sessions of a member", "error", err, "request_id", web.RequestID(r.Context()))
+	}
+	page.Lists = []web.List{ownSessions(s, p, list, err)}
+	if len(page.Lists[0].Items) > 1 {
+		page.Actions = append(page.Actions, web.Action{Label: "Sign out everywhere", URL: endAllPath, Method: http.MethodPost})
+	}
+	web.WritePage(w, r, page)
 }
 
 // refuse is the answer to everybody who is not admitted.
@@ -88,6 +145,16 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, support string,
 		})
 	case errors.Is(err, session.ErrNoCookie), errors.Is(err, session.ErrBadCookie),
 		errors.Is(err, session.ErrExpired), errors.Is(err, session.ErrRevoked):
+		if r.Method == http.MethodPost {
+			// Chromium holds what a form's answer leads to against form-action, and the
+			// sign-in leads to the identity provider (W1): a link, not a redirect.
+			web.WritePage(w, r, web.Page{
+				Status: http.StatusUnauthorized, Title: "You are not signed in any more", Support: support,
+				Lead:    "Nothing was changed. Sign in again, then repeat what you did.",
+				Actions: []web.Action{{Label: "Sign in", URL: signIn}},
+			})
+			return
+		}
 		// A fixed path of this origin. K10: not even this redirect is kept.
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, signIn, http.StatusSeeOther)
@@ -104,19 +171,13 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, support string,
 
 func mePage(s *settings.Settings, p *session.Principal) web.Page {
 	m := p.Member
-	provider := p.Provider
-	for _, q := range s.Providers { // also one that was just switched off has a name
-		if q.ID == p.Provider {
-			provider = q.Name
-		}
-	}
 	lead := "This browser is signed in here and can open the applications you have access to."
 	if s.Organization.Name != "" {
 		lead = "This browser is signed in to " + s.Organization.Name + " and can open the applications you have access to."
 	}
 	facts := []web.Fact{{Label: "Name", Value: m.DisplayName}, {Label: "E-mail", Value: m.Email}}
 	facts = append(facts,
-		web.Fact{Label: "Signed in with", Value: provider},
+		web.Fact{Label: "Signed in with", Value: providerName(s, p.Provider)},
 		web.Fact{Label: "Teams", Value: strings.Join(p.Teams, ", ")},
 		web.Fact{Label: "Signed in", Value: stamp(p.Issued)},
 		web.Fact{Label: "Ends at the latest", Value: stamp(p.Expires)},

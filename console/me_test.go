@@ -21,12 +21,36 @@ import (
 
 // known answers the same for every request.
 type known struct {
-	p   *session.Principal
-	err error
+	p       *session.Principal
+	err     error
+	list    []session.Record
+	listErr error
+	endErr  error
+	calls   *[]string
 }
 
 func (k known) AdmitGateway(context.Context, *http.Request) (*session.Principal, error) {
 	return k.p, k.err
+}
+
+func (k known) Sessions(context.Context, member.ID) ([]session.Record, error) {
+	return k.list, k.listErr
+}
+
+func (k known) EndOne(_ context.Context, by member.Actor, id member.ID, handle, reason string) (session.Record, error) {
+	k.did(fmt.Sprintf("one %s %s %s %s", by.Name, id, handle, reason))
+	return session.Record{}, k.endErr
+}
+
+func (k known) EndAll(_ context.Context, by member.Actor, id member.ID, reason string) error {
+	k.did(fmt.Sprintf("all %s %s %s", by.Name, id, reason))
+	return k.endErr
+}
+
+func (k known) did(what string) {
+	if k.calls != nil {
+		*k.calls = append(*k.calls, what)
+	}
 }
 
 var _ console.Sessions = (*session.Manager)(nil)
@@ -44,6 +68,7 @@ func handler(t *testing.T, k known, log *slog.Logger) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/me", c.Me())
+	mux.Handle("/me/", c.Me())
 	mux.Handle("/static/", c.Static())
 	return mux
 }
@@ -133,7 +158,7 @@ func TestConsoleNeedsItsParts(t *testing.T) {
 func TestMeInChromium(t *testing.T) {
 	p := ana()
 	p.Member.DisplayName = "Ana Moreau"
-	srv := httptest.NewServer(handler(t, known{p: p}, nil))
+	srv := httptest.NewServer(handler(t, known{p: p, list: threeSessions(p)}, nil))
 	defer srv.Close()
 	testserver.Look(t, testserver.Browser(t), "me", srv.URL+"/me", "main")
 }

@@ -10,6 +10,7 @@ type Page struct {
 	Lead      string        // one or two sentences: what it means and what to do next
 	Account   string        // the account concerned, if any
 	Facts     []Fact        // label and value pairs
+	Lists     []List        // below the facts
 	Ask       *Ask          // one line to fill in, above the actions
 	Actions   []Action      // buttons; the first is the primary one
 	Refresh   string        // same-site URL to move on to at once (meta refresh and a button), or ""
@@ -41,6 +42,21 @@ type Ask struct {
 
 // Fact is one line of detail.
 type Fact struct{ Label, Value string }
+
+// List is a section of things of one kind, each with at most one thing to do.
+type List struct {
+	Title string
+	Items []Item
+}
+
+// Item is one of them.
+type Item struct {
+	Title  string
+	Lines  []string
+	Mark   string  // a word beside the title that tells it from the others, or ""
+	Action *Action // POST forms only, shown as a small button; its Hidden says of what
+	Hidden string  // what the button is about, for those who hear the page
+}
 
 // Action is a button: a link, or a form when Method is POST.
 type Action struct {

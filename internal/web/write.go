@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,8 @@ const (
 	maxText    = 1000
 	maxFacts   = 24
 	maxActions = 50
+	maxItems   = 100 // of one list
+	maxLines   = 8   // of one item
 )
 
 // look is the parsed template with the hash that lets its stylesheet through
@@ -154,6 +157,11 @@ func present(p Page, status int) view {
 		v.Forms = v.Forms || a.Method == http.MethodPost
 		v.Actions = append(v.Actions, a)
 	}
+	v.Lists = nil
+	for _, l := range p.Lists {
+		v.Lists = append(v.Lists, fit(l))
+		v.Forms = v.Forms || slices.ContainsFunc(l.Items, func(i Item) bool { return i.Action != nil })
+	}
 	v.Refresh = ""
 	if safeLink(p.Refresh) {
 		v.Refresh, v.Meta = p.Refresh, "0;url="+p.Refresh
@@ -168,4 +176,22 @@ func present(p Page, status int) view {
 	}
 	v.Contact = contact(v.Support)
 	return v
+}
+
+// fit is the list as it may be shown.
+func fit(l List) List {
+	out := List{Title: clean(l.Title, maxTitle)}
+	for _, i := range l.Items[:min(len(l.Items), maxItems)] {
+		item := Item{Title: clean(i.Title, maxTitle), Mark: clean(i.Mark, maxTitle), Hidden: clean(i.Hidden, maxTitle)}
+		for _, line := range i.Lines[:min(len(i.Lines), maxLines)] {
+			item.Lines = append(item.Lines, clean(line, maxText))
+		}
+		if i.Action != nil && safeLink(i.Action.URL) {
+			a := *i.Action
+			a.Label = clean(a.Label, maxTitle)
+			item.Action = &a
+		}
+		out.Items = append(out.Items, item)
+	}
+	return out
 }

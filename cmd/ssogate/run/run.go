@@ -326,6 +326,7 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	pages := http.NewServeMux()
 	pages.Handle("/static/", c.Static())
 	pages.Handle("/me", c.Me())
+	pages.Handle("/me/", c.Me())
 	pages.Handle("/jwks.json", s.signing)
 	pages.Handle(scim.TokenPath, provisioning.TokenEndpoint())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
