@@ -25,11 +25,11 @@ var floors = map[string]int{
 	"internal/bearer": 1, "member": 10,
 	"session": 20, "settings": 20, "machine": 21,
 	"sso":         30,
-	"sso/refresh": 31,
+	"sso/refresh": 31, "sso/local": 31,
 	"scim/filter": 30, "scim/schema": 31, "scim/record": 31, "scim/patch": 32, "scim/client": 33,
 	"proxy/canonical": 30, "proxy/assertion": 30, "proxy/wire": 31, "proxy/upstream/h1": 30, "proxy/upstream": 31,
 	"console": 40, "store/sql": 40, "store/redis": 40,
-	"sso/saml": 40, "sso/oauth": 40, "sso/local": 40,
+	"sso/saml": 40, "sso/oauth": 40,
 	"scim": 40, "proxy": 40,
 	"cmd/ssogate/run": 50, "cmd/ssogate": 51,
 }

@@ -5,7 +5,7 @@
 // It owns: [Open], the migrations, the transactions, and the rendering of SCIM
 // filters. [DB] implements member.Store, audit.Recorder, scim.Searcher,
 // scim.Tokens, session.Log, session.Registry, session.Finisher, session.Store,
-// sso.Pending and refresh.Store. It must not decide anything: the rules of members
+// sso.Pending, refresh.Store and local.Store. It must not decide anything: the rules of members
 // live in member.Directory, those of sessions in session, those of refresh tokens
 // in sso/refresh.
 //

@@ -8,9 +8,11 @@ import (
 
 	"github.com/ssogate/ssogate/internal/mail"
 	"github.com/ssogate/ssogate/internal/secret"
+	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso"
+	"github.com/ssogate/ssogate/sso/local"
 	"github.com/ssogate/ssogate/sso/refresh"
 )
 
@@ -30,6 +32,7 @@ const (
 	sealedValues = `SELECT source, id, value FROM (
 			SELECT 'sealed_keys' AS source, name AS id, sealed AS value FROM sealed_keys
 			UNION ALL SELECT 'cookie_keys', id, sealed FROM cookie_keys WHERE state <> 'retired' AND length(sealed) > 0
+			UNION ALL SELECT 'credentials', member, totp FROM credentials WHERE length(totp) > 0
 			UNION ALL SELECT 'grants', hash, token FROM grants
 			UNION ALL SELECT 'outbox', id, sealed FROM outbox WHERE state = 'queued'
 			UNION ALL SELECT 'signouts', hash, hint FROM signouts WHERE length(hint) > 0
@@ -41,6 +44,7 @@ const (
 var resealTo = map[string]string{
 	"sealed_keys":       "UPDATE sealed_keys SET sealed = $1 WHERE name = $2 AND sealed = $3",
 	"cookie_keys":       "UPDATE cookie_keys SET sealed = $1 WHERE id = $2 AND sealed = $3",
+	"credentials":       "UPDATE credentials SET totp = $1 WHERE member = $2 AND totp = $3",
 	"outbox":            "UPDATE outbox SET sealed = $1 WHERE id = $2 AND sealed = $3",
 	"signouts":          "UPDATE signouts SET hint = $1 WHERE hash = $2 AND hint = $3",
 	"settings_versions": "UPDATE settings_versions SET sealed = $1 WHERE CAST(number AS TEXT) = $2 AND sealed = $3",
@@ -56,6 +60,8 @@ func (s *Sealed) scan(r scanner) error {
 		s.Context = session.SealedAs(s.ID)
 	case "outbox":
 		s.Context = mail.SealContext(s.ID)
+	case "credentials":
+		s.Context = local.SealContext(member.ID(s.ID))
 	case "grants":
 		h, err := secret.ParseHash(s.ID)
 		if err != nil {
