@@ -40,7 +40,8 @@ type Manager struct {
 	cookies  *Cookies
 	cutoff   *Cutoff
 	limits   Limits
-	provider func(id string) bool
+	provider func(id string) bool // see ours
+	fallback bool
 	settings Settings
 	flights  flights
 	steady   *steadyClock // whose now Lister asks
@@ -56,6 +57,9 @@ type ManagerOptions struct {
 	Now       clock.Func
 	// ProviderActive says whether sessions made through a provider still count.
 	ProviderActive func(id string) bool
+	// Fallback makes a Manager for the sessions of fallback owners and for nothing
+	// else. Its Store must be SQL, so that they work while Redis is down.
+	Fallback bool
 	// Settings are what ProviderActive and the policies read; nil when they never change.
 	Settings Settings
 }
@@ -75,7 +79,7 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 	return &Manager{
 		Lister:  *newLister(o.Store, o.Directory, o.Limits.Idle, steady.now),
 		steady:  steady,
-		cookies: o.Cookies, cutoff: o.Cutoff, limits: o.Limits, provider: o.ProviderActive, settings: o.Settings,
+		cookies: o.Cookies, cutoff: o.Cutoff, limits: o.Limits, provider: o.ProviderActive, settings: o.Settings, fallback: o.Fallback,
 	}, nil
 }
 
@@ -83,12 +87,15 @@ func NewManager(o ManagerOptions) (*Manager, error) {
 // ErrBadCookie, ErrExpired, ErrRevoked, ErrMember; anything else means it cannot
 // be known now (503) and says nothing about the session.
 func (m *Manager) Admit(ctx context.Context, r *http.Request) (*Principal, error) {
+	if m.fallback {
+		return nil, ErrNoCookie
+	}
 	return m.admit(ctx, r, App)
 }
 
 // AdmitGateway is Admit for ssogate's own pages.
 func (m *Manager) AdmitGateway(ctx context.Context, r *http.Request) (*Principal, error) {
-	return m.admit(ctx, r, Gateway)
+	return m.admit(ctx, r, m.gateway())
 }
 
 // Again answers who an exchange on an app origin belongs to that was admitted
@@ -187,7 +194,7 @@ func (m *Manager) hit(key cacheKey, gen int64, now time.Time) (*Principal, error
 
 // usable reports whether a cached principal may be a hit under a lease.
 func (m *Manager) usable(e *cached, gen int64) bool {
-	return e.gen == gen && e.key.accepted.Load() && m.cutoff.floors.fresh(e.p) && m.provider(e.p.Provider)
+	return e.gen == gen && e.key.accepted.Load() && m.cutoff.floors.fresh(e.p) && m.ours(e.p.Provider)
 }
 
 // load is the uncached read: session store, then everything about the member in
@@ -223,7 +230,7 @@ func (m *Manager) load(ctx context.Context, h secret.Hash, asOf int64, used time
 		}
 	}
 	switch {
-	case dead(rec, snap), !m.provider(rec.Provider):
+	case dead(rec, snap), !m.ours(rec.Provider):
 		return nil, time.Time{}, ErrRevoked
 	case !snap.Member.Admitted():
 		return nil, time.Time{}, ErrMember
@@ -259,6 +266,9 @@ func (m *Manager) Cookies() *Cookies { return m.cookies }
 // Token answers the session id in the gateway cookie of r, so that it can be
 // handed to an app origin. Call it only for a request that was admitted.
 func (m *Manager) Token(r *http.Request) (string, error) {
+	if m.fallback {
+		return "", ErrNoCookie
+	}
 	v, err := m.cookies.read(r, m.cookies.name(Gateway, "session"))
 	if err != nil {
 		return "", err
@@ -292,7 +302,7 @@ const maxUserAgent = 256
 // into cookies and nowhere else. A deactivation that commits between Admit and
 // Start has raised the member's epoch: the session is then never admitted.
 func (m *Manager) Start(ctx context.Context, s Start) (id string, rec Record, err error) {
-	if !s.Member.Admitted() {
+	if !s.Member.Admitted() || m.fallback != (s.Provider == FallbackProvider) || m.fallback && !(s.Member.Fallback && s.Member.Role == member.RoleOwner) {
 		return "", Record{}, ErrMember
 	}
 	id = secret.NewToken()

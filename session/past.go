@@ -51,7 +51,7 @@ func (m *Manager) Expired(ctx context.Context, r *http.Request) (Past, error) {
 		return Past{}, ErrNotPast
 	case err != nil:
 		return Past{}, fmt.Errorf("session: read member: %w", err)
-	case dead(rec, snap), !snap.Member.Admitted(), !m.provider(rec.Provider):
+	case dead(rec, snap), !snap.Member.Admitted(), !m.ours(rec.Provider):
 		return Past{}, ErrNotPast
 	}
 	return Past{Session: h, Member: rec.Member}, nil
