@@ -65,6 +65,8 @@ type Credentials interface {
 	ReplaceCodes(ctx context.Context, id member.ID, hashes []string, e audit.Event) error
 	// Redeem uses up a code, or a step and all before it, at most once: [ErrUsed].
 	Redeem(ctx context.Context, r Redemption, e audit.Event) error
+	// Holds reports whether a recovery code can be used, and uses nothing up.
+	Holds(ctx context.Context, id member.ID, hash string) (bool, error)
 	// CodesLeft counts the recovery codes that can still be used.
 	CodesLeft(ctx context.Context, id member.ID) (int, error)
 }

@@ -115,6 +115,16 @@ func (d *DB) Redeem(ctx context.Context, r local.Redemption, e audit.Event) erro
 	})
 }
 
+// Holds implements local.Credentials.
+func (d *DB) Holds(ctx context.Context, id member.ID, hash string) (bool, error) {
+	var n int
+	err := d.within(ctx, func(t *tx) error {
+		return t.row("holds code", func(r *sql.Row) error { return r.Scan(&n) },
+			"SELECT count(*) FROM recovery_codes WHERE hash = $1 AND member = $2 AND used = 0", hash, string(id))
+	})
+	return n == 1, err
+}
+
 // CodesLeft implements local.Credentials.
 func (d *DB) CodesLeft(ctx context.Context, id member.ID) (n int, err error) {
 	err = d.within(ctx, func(t *tx) error {

@@ -126,6 +126,9 @@ func TestI02CodesAreRedeemedOnce(t *testing.T) {
 		if err := d.SetCredential(ctx, set, happened("credential.set")); err != nil {
 			t.Fatal(err)
 		}
+		if ok, err := d.Holds(ctx, "ana", "c1"); !ok || err != nil {
+			t.Errorf("the code before: %v, %v", ok, err)
+		}
 		for name, r := range map[string]local.Redemption{
 			"a code":         {Member: "ana", Password: "$p", Code: "c1"},
 			"a step of TOTP": {Member: "ana", Password: "$p", Step: 7},
@@ -151,6 +154,9 @@ func TestI02CodesAreRedeemedOnce(t *testing.T) {
 			if won != 1 {
 				t.Errorf("%s: %d got in", name, won)
 			}
+		}
+		if ok, err := d.Holds(ctx, "ana", "c1"); ok || err != nil {
+			t.Errorf("the code afterwards: %v, %v", ok, err)
 		}
 		for name, r := range map[string]local.Redemption{
 			"an earlier step":                   {Member: "ana", Password: "$p", Step: 6},

@@ -41,7 +41,7 @@ const (
 )
 
 // resealTo are the updates of one value, unless it has changed.
-var resealTo = map[string]string{
+var resealTo = map[string]string{ //nolint:gosec // G101: names of tables, no credentials
 	"sealed_keys":       "UPDATE sealed_keys SET sealed = $1 WHERE name = $2 AND sealed = $3",
 	"cookie_keys":       "UPDATE cookie_keys SET sealed = $1 WHERE id = $2 AND sealed = $3",
 	"credentials":       "UPDATE credentials SET totp = $1 WHERE member = $2 AND totp = $3",

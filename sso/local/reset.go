@@ -1,0 +1,86 @@
+package local
+
+import (
+	"context"
+	"time"
+
+	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/member"
+)
+
+// maxResets is how many wishes for a new password may wait to be looked into.
+const maxResets = 256
+
+// reset is one wish for a new password.
+type reset struct {
+	user string
+	from Client
+}
+
+// AskReset notes that somebody wants a new password. He is told the same, and as
+// soon, whoever he says he is: what there is to do is done by [Service.Run]. Errors:
+// *[SlowError], and that the store cannot count.
+func (s *Service) AskReset(ctx context.Context, user string, from Client) error {
+	if len(user) > member.MaxEmail {
+		user = ""
+	}
+	if _, err := s.begin(ctx, names("reset", user, from.Address)); err != nil {
+		return err
+	}
+	select {
+	case s.resets <- reset{user, from}:
+		return nil
+	default:
+		return &SlowError{10 * time.Second}
+	}
+}
+
+// Run does what was asked for until ctx ends.
+func (s *Service) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-s.resets:
+			if err := s.sendReset(ctx, r); err != nil && ctx.Err() == nil {
+				s.Log.ErrorContext(ctx, "a link to set a new password was not sent", "request", r.from.RequestID, "err", err)
+			}
+		}
+	}
+}
+
+// sendReset sends the link to whoever has a password and an address. An address does
+// not give a password to somebody who never had one here: his way in is his identity
+// provider (G6).
+func (s *Service) sendReset(ctx context.Context, r reset) error {
+	g, err := s.guessed(ctx, r.user, r.from, func(m member.Member) bool { return !m.Fallback && m.Email != "" })
+	if err != nil || !g.known || g.cred.Password == "" || s.Notices == nil {
+		return err
+	}
+	by := member.Actor{Name: "anonymous", RequestID: r.from.RequestID, Address: r.from.address()}
+	token, l, err := NewLink(ctx, s.Store, by, g.member.ID, Reset, s.Now())
+	if err != nil {
+		return err
+	}
+	return s.Notices.ResetLink(ctx, g.member, token, l.Expires)
+}
+
+// SetOwn sets the password of a member who is signed in by other means, and ends no
+// session. Errors: *[WeakError], [ErrBusy], member.ErrFallback for fallback owners,
+// whose password goes with codes.
+func (s *Service) SetOwn(ctx context.Context, m member.Member, password string, from Client) error {
+	if m.Fallback {
+		return member.ErrFallback
+	}
+	if err := CheckPassword(password, m); err != nil {
+		return err
+	}
+	phc, err := s.hasher.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	set := Setting{Credential: Credential{Member: m.ID, Password: phc, Updated: s.Now().UTC().Truncate(time.Millisecond)}}
+	e := s.event("credential.set", audit.Allowed, "member:"+string(m.ID), m.ID, from)
+	e.Reason = "own"
+	return s.Store.SetCredential(ctx, set, e)
+}
