@@ -254,3 +254,22 @@ func TestCredentialsGoWithTheirMember(t *testing.T) {
 		}
 	})
 }
+
+// What is written to somebody who is a member already is no invitation that has
+// become pointless.
+func TestNoticesToMembersAreSent(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		ctx, now := t.Context(), time.Now()
+		insertMembers(t, d, person("ana", nil))
+		if err := d.Queue(ctx, member.Mail{ID: "l1", Member: "ana", Sealed: []byte("x"), Created: now}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Update(ctx, func(tx member.Tx) error { return tx.DropInvitations("ana") }); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := d.ClaimMail(ctx, "c", now.Add(time.Second), time.Minute, 10, 10)
+		if err != nil || len(rows) != 1 || rows[0].ID != "l1" {
+			t.Errorf("%+v, %v", rows, err)
+		}
+	})
+}

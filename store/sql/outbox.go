@@ -17,6 +17,19 @@ func (t *tx) QueueMail(m member.Mail) error {
 	return err
 }
 
+// Queue puts letters that belong to no change of a member into the outbox.
+func (d *DB) Queue(ctx context.Context, letters ...member.Mail) error {
+	return d.update(ctx, func(s *sql.Tx) error {
+		t := &tx{ctx: ctx, sql: s, now: d.now}
+		for _, m := range letters {
+			if err := t.QueueMail(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // InvitationsOf implements member.Invitations.
 func (t *tx) InvitationsOf(id member.ID) ([]member.Invitation, error) {
 	return list(t, "invitations of", scanInvitation,
@@ -28,7 +41,7 @@ func (t *tx) DropInvitations(id member.ID) error {
 	if _, err := t.exec("drop invitations", "DELETE FROM invitations WHERE member = $1 AND accepted = 0", string(id)); err != nil {
 		return err
 	}
-	_, err := t.exec("drop invitations", "UPDATE outbox SET state = 'dropped', sealed = $2, finished = $3 WHERE member = $1 AND state = 'queued'",
+	_, err := t.exec("drop invitations", "UPDATE outbox SET state = 'dropped', sealed = $2, finished = $3 WHERE member = $1 AND invitation <> '' AND state = 'queued'",
 		string(id), []byte{}, ms(t.now()))
 	return err
 }
@@ -55,9 +68,10 @@ func (d *DB) ClaimMail(ctx context.Context, claim string, now time.Time, lease t
 		if _, err := t.exec("claim mail", "UPDATE outbox_turn SET turn = turn + 1 WHERE one = 1"); err != nil {
 			return err
 		}
-		// Nobody needs a letter who has accepted, may not come, or is gone.
+		// Nobody needs an invitation who has accepted, may not come, or is gone. Other
+		// letters are for whoever they were written to.
 		if _, err := t.exec("claim mail", `UPDATE outbox SET state = 'dropped', sealed = $2, finished = $1 WHERE state = 'queued' AND due <= $1 AND leased_until <= $1
-			AND NOT EXISTS (SELECT 1 FROM members m WHERE m.id = outbox.member AND m.wish = 1 AND m.accepted = 0 AND m.suspended = 0)`,
+			AND invitation <> '' AND NOT EXISTS (SELECT 1 FROM members m WHERE m.id = outbox.member AND m.wish = 1 AND m.accepted = 0 AND m.suspended = 0)`,
 			ms(now), []byte{}); err != nil {
 			return err
 		}

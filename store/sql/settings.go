@@ -128,11 +128,14 @@ func (t *tx) Result(provider, digest string) (r settings.Result, err error) {
 	return r, nil
 }
 
-// FallbackOwner implements settings.Tx.
+// FallbackOwner implements settings.Tx. One who has not set his password yet, or has
+// no code left, is no way in.
 func (t *tx) FallbackOwner() (found bool, err error) {
 	var n int64
 	err = t.row("fallback owner", func(r *sql.Row) error { return r.Scan(&n) },
-		"SELECT count(*) FROM members WHERE fallback = 1 AND role = 'owner' AND wish = 1 AND accepted = 1 AND suspended = 0")
+		`SELECT count(*) FROM members m JOIN credentials c ON c.member = m.id
+			WHERE m.fallback = 1 AND m.role = 'owner' AND m.wish = 1 AND m.accepted = 1 AND m.suspended = 0
+			AND (length(c.totp) > 0 OR EXISTS (SELECT 1 FROM recovery_codes r WHERE r.member = m.id AND r.used = 0))`)
 	return n > 0, err
 }
 

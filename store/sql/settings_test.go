@@ -10,11 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ssogate/ssogate/audit"
 	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/member/membertest"
 	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso/local"
 )
 
 const clientSecret = "Zk3v0Qw8RtYu1PlMn5BsXa"
@@ -93,6 +95,10 @@ func (e *settingsEnv) fallbackOwner() {
 		})
 	})
 	if err != nil {
+		e.t.Fatal(err)
+	}
+	set := local.Setting{Credential: local.Credential{Member: "m-owner", Password: "$argon2id$"}, Codes: []string{"c1"}}
+	if err := e.db.SetCredential(e.t.Context(), set, audit.Event{Kind: "credential.set", Outcome: audit.Allowed, Actor: "cli"}); err != nil {
 		e.t.Fatal(err)
 	}
 }

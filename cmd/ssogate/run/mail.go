@@ -100,6 +100,16 @@ func (l letters) open(r mail.Row) (mail.Letter, error) {
 	if err != nil {
 		return mail.Letter{}, fmt.Errorf("run: letter: %w", err)
 	}
+	var kind struct {
+		Kind string `json:"kind"`
+	}
+	if err := json.Unmarshal(b, &kind); err == nil && kind.Kind == mail.KindNotice {
+		var n mail.Notice
+		if err := json.Unmarshal(b, &n); err != nil {
+			return mail.Letter{}, fmt.Errorf("run: letter: %w", err)
+		}
+		return n.Letter(r.ID)
+	}
 	var i mail.Invitation
 	if err := json.Unmarshal(b, &i); err != nil {
 		return mail.Letter{}, fmt.Errorf("run: letter: %w", err)
