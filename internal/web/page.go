@@ -12,6 +12,7 @@ type Page struct {
 	Facts     []Fact        // label and value pairs
 	Lists     []List        // below the facts
 	Ask       *Ask          // one line to fill in, above the actions
+	Form      *Form         // several things to fill in, above the actions
 	Actions   []Action      // buttons; the first is the primary one
 	Refresh   string        // same-site URL to move on to at once (meta refresh and a button), or ""
 	Retry     time.Duration // sets Retry-After when positive
@@ -38,6 +39,28 @@ type Ask struct {
 	Hint   string // value of the autocomplete attribute
 	Fields []Field
 	Button string
+}
+
+// Form is a form of our own with several fields, posted to our own origin.
+type Form struct {
+	URL    string
+	Inputs []Input
+	Fields []Field
+	Button string
+}
+
+// Input is one visible field of a [Form]. What was typed into a password is never
+// shown again.
+type Input struct {
+	Label    string
+	Name     string
+	Type     string // "text", "password" or "email"
+	Hint     string // value of the autocomplete attribute
+	Help     string // below the label, or ""
+	Fault    string // what is wrong with what was sent, and how to mend it, or ""
+	Value    string
+	Max      int // characters; 0 = 254
+	Optional bool
 }
 
 // Fact is one line of detail.

@@ -157,6 +157,9 @@ func present(p Page, status int) view {
 		v.Forms = v.Forms || a.Method == http.MethodPost
 		v.Actions = append(v.Actions, a)
 	}
+	if v.Form = nil; p.Form != nil && safeLink(p.Form.URL) {
+		v.Form, v.Forms = fitForm(*p.Form), true
+	}
 	v.Lists = nil
 	for _, l := range p.Lists {
 		v.Lists = append(v.Lists, fit(l))
@@ -176,6 +179,24 @@ func present(p Page, status int) view {
 	}
 	v.Contact = contact(v.Support)
 	return v
+}
+
+// fitForm is the form as it may be shown.
+func fitForm(f Form) *Form {
+	f.Button = clean(f.Button, maxTitle)
+	inputs := f.Inputs
+	f.Inputs = nil
+	for _, i := range inputs[:min(len(inputs), maxFacts)] {
+		i.Label, i.Help, i.Fault = clean(i.Label, maxTitle), clean(i.Help, maxText), clean(i.Fault, maxText)
+		if i.Value = clean(i.Value, maxText); i.Type == "password" {
+			i.Value = ""
+		}
+		if i.Max == 0 {
+			i.Max = 254
+		}
+		f.Inputs = append(f.Inputs, i)
+	}
+	return &f
 }
 
 // fit is the list as it may be shown.
