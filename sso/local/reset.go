@@ -65,6 +65,29 @@ func (s *Service) sendReset(ctx context.Context, r reset) error {
 	return s.Notices.ResetLink(ctx, g.member, token, l.Expires)
 }
 
+// ChangeOwn is SetOwn for somebody who may have a password already: then he must show
+// it, so that a browser left open is not an account given away. Errors: also [ErrWrong]
+// and *[SlowError].
+func (s *Service) ChangeOwn(ctx context.Context, m member.Member, old, password string, from Client) error {
+	g, err := s.guessed(ctx, m.UserName, from, func(found member.Member) bool { return found.ID == m.ID })
+	if err != nil {
+		return err
+	}
+	if g.cred.Password != "" {
+		a, ok, err := s.compare(ctx, g, names("own", m.UserName, from.Address), old)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return ErrWrong
+		}
+		if err := s.forgive(ctx, a, true); err != nil {
+			return err
+		}
+	}
+	return s.SetOwn(ctx, m, password, from)
+}
+
 // SetOwn sets the password of a member who is signed in by other means, and ends no
 // session. Errors: *[WeakError], [ErrBusy], member.ErrFallback for fallback owners,
 // whose password goes with codes.

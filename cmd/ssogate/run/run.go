@@ -30,6 +30,7 @@ import (
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso"
+	"github.com/ssogate/ssogate/sso/local"
 	"github.com/ssogate/ssogate/store/sql"
 )
 
@@ -80,6 +81,8 @@ type Server struct {
 	keys      *session.KeyRing
 	cookies   *session.Cookies
 	manager   *session.Manager
+	fallback  *session.Manager // of fallback owners
+	local     *local.Service
 	grants    sso.Grants // nil where nobody is asked about
 	flow      *sso.Flow
 	gate      *proxy.Gate
@@ -144,6 +147,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		{"mail", s.makeMail},
 		{"cookie keys", s.makeCookies},
 		{"sessions", s.makeManager},
+		{"local sign-in", s.makeLocal},
 		{"identity providers", s.makeProviders},
 		// What was published after they were read, and before this node was registered,
 		// is in no row that it will see.
@@ -315,7 +319,7 @@ func (s *Server) makeHandlers(context.Context) error {
 
 // gatewayHandler is everything on the gateway's own origin.
 func (s *Server) gatewayHandler() (http.Handler, error) {
-	c, err := console.New(console.Options{Sessions: s.manager, Live: s.settings, Log: s.log})
+	c, err := console.New(console.Options{Sessions: gatewaySessions{s.manager, s.fallback}, Live: s.settings, Log: s.log})
 	if err != nil {
 		return nil, err
 	}
@@ -330,6 +334,9 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	pages.Handle("/jwks.json", s.signing)
 	pages.Handle(scim.TokenPath, provisioning.TokenEndpoint())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))
+	if err := s.serveLocal(pages); err != nil {
+		return nil, err
+	}
 	pages.Handle("/", s.flow.Gateway())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Our own pages and SCIM take small bodies: a client that dribbles one (T05)
