@@ -39,12 +39,29 @@ func (d *Directory) CreateFallbackOwner(ctx context.Context, by Actor, draft Mem
 	return m, nil
 }
 
-// FallbackOwner finds a fallback owner by user name: [ErrNotFound], [ErrNotFallback].
-func (d *Directory) FallbackOwner(ctx context.Context, userName string) (Member, error) {
-	m, err := d.Lookup(ctx, userName)
-	if err == nil && (!m.Fallback || m.Role != RoleOwner) {
-		err = ErrNotFallback
-	}
+// RestoreFallbackOwner finds a fallback owner by user name, and makes him one who may
+// come in again, whatever was done to him since: whoever runs the host says so.
+// Errors: [ErrNotFound], [ErrNotFallback].
+func (d *Directory) RestoreFallbackOwner(ctx context.Context, by Actor, userName string) (m Member, err error) {
+	err = d.Store.Update(ctx, func(tx Tx) error {
+		if m, err = tx.MemberByUserName(FoldUserName(userName)); err != nil {
+			return err
+		}
+		if !m.Fallback {
+			return ErrNotFallback
+		}
+		if m.Admitted() && m.Role == RoleOwner {
+			return nil
+		}
+		version := m.Version
+		m.Role, m.Wish, m.Accepted, m.Suspended = RoleOwner, true, true, false
+		m.Version++
+		m.Modified = later(d.now(), m.Modified)
+		if err := tx.UpdateMember(m, version); err != nil {
+			return err
+		}
+		return tx.Audit(by.event("member.restored", m.ID, ""))
+	})
 	if err != nil {
 		return Member{}, err
 	}

@@ -25,14 +25,24 @@ func TestFallbackOwnerIsMadeAndFound(t *testing.T) {
 	if _, err := d.CreateFallbackOwner(ctx, by, member.Member{}); !errors.As(err, &invalid) {
 		t.Errorf("without a name: %v", err)
 	}
-	if got, err := d.FallbackOwner(ctx, "RESCUE"); err != nil || got.ID != m.ID {
+	if got, err := d.RestoreFallbackOwner(ctx, by, "RESCUE"); err != nil || got.ID != m.ID || got.Version != m.Version {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := d.Store.Update(ctx, func(tx member.Tx) error {
+		broken := m
+		broken.Role, broken.Suspended, broken.Version = member.RoleMember, true, m.Version+1
+		return tx.UpdateMember(broken, m.Version)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.RestoreFallbackOwner(ctx, by, "rescue"); err != nil || !got.Admitted() || got.Role != member.RoleOwner {
 		t.Errorf("%+v, %v", got, err)
 	}
 	c := member.Connection{ID: "scim", Provider: "okta", Activation: member.ActivateImmediate}
 	if _, err := d.Create(ctx, by, c, member.Member{UserName: "ana", Wish: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.FallbackOwner(ctx, "ana"); !errors.Is(err, member.ErrNotFallback) {
+	if _, err := d.RestoreFallbackOwner(ctx, by, "ana"); !errors.Is(err, member.ErrNotFallback) {
 		t.Errorf("a member: %v", err)
 	}
 }

@@ -149,6 +149,8 @@ next:
      to this host: through a TLS front that keeps the Host header, or with "tls:" in the file
   3. ssogate check%[4]s
   4. ssogate serve%[4]s
+  5. ssogate owner create NAME%[4]s
+     prints the one-time link of the first owner, who gets in without an identity provider too
 `, f.out, f.URL, f.App, configArg)
 	return b.String()
 }

@@ -79,7 +79,7 @@ func commands(a *app) []*cobra.Command {
 		newCheck(a),
 		newTestProvider(a),
 		newSCIM(a), newMail(a),
-		newMember(a), newSessions(a), newExplain(a), newMachine(a),
+		newOwner(a), newMember(a), newSessions(a), newExplain(a), newMachine(a),
 		newKeys(a),
 		newProvider(a), newSettings(a),
 		newVersion(a),

@@ -40,6 +40,7 @@ type Control struct {
 	Tests     TestAdmin
 	Explain   Explainer
 	Machines  MachineAdmin
+	Owners    OwnerAdmin
 	close     func() error
 }
 
@@ -94,6 +95,7 @@ func OpenControl(ctx context.Context, c *config.Config) (*Control, error) {
 		Tests:     storedTests{stores},
 		Explain:   storedExplainer(c, db, dir, versions),
 		Machines:  storedMachines{db, nodes},
+		Owners:    storedOwners{c, db, dir, time.Now},
 		close:     stores.close,
 	}, nil
 }
@@ -113,6 +115,7 @@ func (s *Server) ownControl() *Control {
 		Tests:     ownTests{s},
 		Explain:   s.ownExplainer(),
 		Machines:  storedMachines{s.db, s.cutoff},
+		Owners:    storedOwners{s.cfg, s.db, s.directory, s.now},
 		close:     func() error { return nil }, // the process closes what it serves
 	}
 }
@@ -184,6 +187,7 @@ func (c *Control) handler() http.Handler {
 	c.serveTests(mux)
 	c.serveExplain(mux)
 	c.serveMachines(mux)
+	c.serveOwners(mux)
 	return mux
 }
 
@@ -201,6 +205,7 @@ func remoteControl(client *http.Client) *Control {
 		Tests:     remoteTests{client},
 		Explain:   remoteExplainer{client},
 		Machines:  remoteMachines{client},
+		Owners:    remoteOwners{client},
 		close:     func() error { client.CloseIdleConnections(); return nil },
 	}
 }
