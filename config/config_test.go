@@ -344,6 +344,7 @@ func TestUnsafeConfigIsRefused(t *testing.T) {
 		{"P06 public own prefix folded", "routes[0].public[0]", "never forwarded", func(c *Config) { c.Routes[0].Public[0] = "/.SSO/whoami" }},
 		{"public relative", "routes[0].public[0]", "matches nothing", func(c *Config) { c.Routes[0].Public[0] = "assets" }},
 		{"public outside the prefix", "routes[1].public[0]", "matches nothing", func(c *Config) { c.Routes[1].Public = []string{"/apix"} }},
+		{"I02 a provider with our own id", "providers[0].id", "its sessions would pass for a fallback owner's", func(c *Config) { c.Providers[0].ID = "fallback" }},
 		{"team not a slug", "routes[0].teams[0]", "matches nobody", func(c *Config) { c.Routes[0].Teams[0] = "Finance Team" }},
 		{"upstream with path", "routes[0].upstream", "G3: forwarded as judged", func(c *Config) { c.Routes[0].Upstream = "http://127.0.0.1:3000/base" }},
 		{"upstream websocket", "routes[0].upstream", "http carries them", func(c *Config) { c.Routes[0].Upstream = "ws://127.0.0.1:3000" }},

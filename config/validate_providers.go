@@ -15,6 +15,8 @@ func (c *Config) validateProviders(fs *faults) {
 		switch {
 		case !slug(p.ID):
 			fs.add(join(at, "id"), "not a slug", slugFix)
+		case p.ID == "fallback" || p.ID == "password":
+			fs.add(join(at, "id"), "is the gateway's own word for sign-ins without a provider", "choose another")
 		case ids[p.ID]:
 			fs.add(join(at, "id"), "used by two providers", "choose another: it is part of the URLs registered at the identity provider")
 		}

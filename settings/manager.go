@@ -221,6 +221,8 @@ func (m *Manager) check(tx Tx, now, s Stored) error {
 		switch {
 		case p.ID == "" || seen[p.ID]:
 			return &InvalidError{"provider " + p.ID, "needs an id of its own"}
+		case p.ID == "fallback" || p.ID == "password": // sessions without a provider are called so
+			return &InvalidError{"provider " + p.ID, "is the gateway's own word for sign-ins without a provider: choose another id"}
 		case now.holds(p):
 			seen[p.ID] = true
 			continue

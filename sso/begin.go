@@ -210,8 +210,10 @@ func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider
 		f.results.WithLabelValues(l.Provider, "error").Inc()
 		f.Log.ErrorContext(ctx, "identity provider cannot be used", "request", web.RequestID(ctx), "provider", l.Provider, "err", err)
 		web.Annotate(ctx, "reason", "idp_unreachable")
-		f.page(w, r, f.again(http.StatusBadGateway, p.Info().Name+" cannot be reached",
-			"Signing in through it is not possible at the moment. Those who are signed in already are not affected.", l.Provider))
+		page := f.again(http.StatusBadGateway, p.Info().Name+" cannot be reached",
+			"Signing in through it is not possible at the moment. Those who are signed in already are not affected.", l.Provider)
+		page.Actions = append(page.Actions, f.rescue()...)
+		f.page(w, r, page)
 		return
 	}
 	if err := f.putJSON(ctx, key(KindLogin, l.ID), l, l.Expires); err != nil {

@@ -24,14 +24,17 @@ func (f *Flow) choices(w http.ResponseWriter, r *http.Request, l Login, status i
 			routed = routed || len(s.Domains) > 0
 		}
 	}
-	switch len(found) {
-	case 0:
+	passwords := f.passwords(r.Context())
+	switch {
+	case passwords: // one more way in, so there is something to choose
+	case len(found) == 0:
 		f.refuse(w, r, "", "no_provider", nil, web.Page{
 			Status: http.StatusServiceUnavailable, Title: "Nobody can sign in yet",
-			Lead: "No identity provider is set up. Whoever runs this gateway adds one to its configuration.",
+			Lead:    "No identity provider is set up. Whoever runs this gateway adds one to its configuration.",
+			Actions: f.rescue(),
 		})
 		return
-	case 1:
+	case len(found) == 1:
 		// Not a redirect: a page can pick up the fragment, a redirect cannot.
 		f.page(w, r, web.Page{
 			Status: http.StatusOK, Title: "Signing in", Lead: "You are being taken to your identity provider.",
@@ -53,6 +56,10 @@ func (f *Flow) choices(w http.ResponseWriter, r *http.Request, l Login, status i
 	for _, p := range found {
 		page.Actions = append(page.Actions, web.Action{Label: "Continue with " + p.Name, URL: f.loginURL(l, p.ID)})
 	}
+	if passwords {
+		page.Actions = append(page.Actions, web.Action{Label: "Sign in with a password", URL: f.passwordURL(l)})
+	}
+	page.Actions = append(page.Actions, f.rescue()...)
 	if routed {
 		page.Ask = &web.Ask{URL: f.loginURL(l, ""), Label: "Your work e-mail address", Name: "address", Type: "email", Hint: "username", Button: "Continue"}
 	}

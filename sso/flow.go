@@ -33,7 +33,7 @@ type Directory interface {
 }
 
 // Options are what a Flow works with. All are required except Home, Budget, Grants,
-// SignOuts with Sealer, Shares, TestProviders, Results, SignedOut, Now and Registry.
+// SignOuts with Sealer, Shares, TestProviders, Results, SignedOut, Local, Now and Registry.
 type Options struct {
 	URL       string                // gateway origin, no trailing slash
 	Home      string                // app origin to land on when a sign-in began nowhere in particular, or ""
@@ -56,6 +56,7 @@ type Options struct {
 	// SignedOut is told of each session that its person has ended here. It must not
 	// wait. nil: nobody wants to know.
 	SignedOut func(*session.Principal)
+	Local     LocalSignIn // nil: nobody signs in by a password
 	Log       *slog.Logger
 	Now       clock.Func
 	Registry  prometheus.Registerer
@@ -106,6 +107,8 @@ func (f *Flow) Gateway() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /login", f.login)
 	mux.HandleFunc("POST /login", f.byAddress)
+	mux.HandleFunc("GET "+passwordPath, f.passwordPage)
+	mux.HandleFunc("POST "+passwordPath, f.byPassword)
 	mux.HandleFunc("GET /login/test", f.testBegin)
 	mux.HandleFunc("GET /login/test/done", f.testDone)
 	mux.HandleFunc("GET /saml/{provider}/metadata", f.metadata)

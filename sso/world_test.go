@@ -83,8 +83,11 @@ func newWorld(t *testing.T, change ...func(*sso.Options)) *world {
 	must(err)
 	w.manager, err = session.NewManager(session.ManagerOptions{
 		Store: w.store, Directory: w.dir, Cookies: w.cookies, Cutoff: w.cutoff, Now: w.clock.Now,
-		Limits:         session.Limits{Idle: 2 * time.Hour, Absolute: 8 * time.Hour},
-		ProviderActive: func(id string) bool { _, ok := w.live.Load().Provider(id); return ok },
+		Limits: session.Limits{Idle: 2 * time.Hour, Absolute: 8 * time.Hour},
+		ProviderActive: func(id string) bool {
+			_, ok := w.live.Load().Provider(id)
+			return ok || id == session.PasswordProvider && !w.live.Load().RequireSSO
+		},
 	})
 	must(err)
 	o := sso.Options{

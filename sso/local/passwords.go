@@ -19,9 +19,18 @@ func (p *Pages) off(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
+// mute answers that nobody can be written to here.
+func (p *Pages) mute(w http.ResponseWriter, r *http.Request) bool {
+	if p.Service.Notices != nil {
+		return false
+	}
+	p.page(w, r, web.Page{Status: http.StatusNotFound, Title: textForgotten, Lead: textMuteLead})
+	return true
+}
+
 // reset asks whose password it is.
 func (p *Pages) reset(w http.ResponseWriter, r *http.Request) {
-	if p.off(w, r) {
+	if p.off(w, r) || p.mute(w, r) {
 		return
 	}
 	p.page(w, r, web.Page{Status: http.StatusOK, Title: textForgotten, Lead: textForgottenLead, Form: &web.Form{
@@ -31,7 +40,7 @@ func (p *Pages) reset(w http.ResponseWriter, r *http.Request) {
 
 // askReset says the same to everybody.
 func (p *Pages) askReset(w http.ResponseWriter, r *http.Request) {
-	if p.off(w, r) || !p.form(w, r) {
+	if p.off(w, r) || p.mute(w, r) || !p.form(w, r) {
 		return
 	}
 	if err := p.Service.AskReset(r.Context(), r.PostForm.Get("user"), client(r)); err != nil {

@@ -121,7 +121,7 @@ func NewLink(ctx context.Context, links Links, by member.Actor, id member.ID, p 
 
 // NewCodes exchanges the recovery codes of a member who has a password, and answers
 // the new ones, which can be shown this once: member.ErrNotFound.
-func NewCodes(ctx context.Context, store Credentials, by member.Actor, id member.ID) ([]string, error) {
+func NewCodes(ctx context.Context, store Codes, by member.Actor, id member.ID) ([]string, error) {
 	codes, hashes := newCodes(id)
 	e := audit.Event{Kind: "credential.codes", Outcome: audit.Allowed, Actor: by.Name, Target: "member:" + string(id), RequestID: by.RequestID, Address: by.Address}
 	if err := store.ReplaceCodes(ctx, id, hashes, e); err != nil {

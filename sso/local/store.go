@@ -21,6 +21,7 @@ var (
 // Store keeps credentials, links, counters and uses. store/sql is the real one.
 type Store interface {
 	Credentials
+	Codes
 	Links
 	Attempts
 	Uses
@@ -54,13 +55,19 @@ type Redemption struct {
 	Use      Use
 }
 
-// Credentials are passwords and second factors.
+// Credentials are passwords, and the secrets of authenticator apps.
 type Credentials interface {
 	// Credential is a member's own, or member.ErrNotFound.
 	Credential(ctx context.Context, id member.ID) (Credential, error)
 	// SetCredential writes one and uses up its link: [ErrLink]. All other links of
 	// the member end with it.
 	SetCredential(ctx context.Context, s Setting, e audit.Event) error
+	// AnyPassword reports whether anybody but fallback owners has one.
+	AnyPassword(ctx context.Context) (bool, error)
+}
+
+// Codes are the second factors, each of which opens once.
+type Codes interface {
 	// ReplaceCodes exchanges all recovery codes: member.ErrNotFound without a password.
 	ReplaceCodes(ctx context.Context, id member.ID, hashes []string, e audit.Event) error
 	// Redeem uses up a code, or a step and all before it, at most once: [ErrUsed].

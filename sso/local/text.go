@@ -64,6 +64,7 @@ const (
 
 	textForgotten     = "Have you forgotten your password?"
 	textForgottenLead = "Say who you are, and a link to set a new one is sent to your e-mail address."
+	textMuteLead      = "This gateway sends no e-mail. Sign in another way and set a password on your own page, or ask whoever runs it."
 	textSendLink      = "Send the link"
 	textLook          = "Look into your mailbox"
 	textLookLead      = "If there is an account of that name with a password, a link is on its way. It works once, for an hour."

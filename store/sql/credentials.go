@@ -57,7 +57,17 @@ func (d *DB) SetCredential(ctx context.Context, s local.Setting, e audit.Event) 
 	})
 }
 
-// ReplaceCodes implements local.Credentials.
+// AnyPassword implements local.Credentials.
+func (d *DB) AnyPassword(ctx context.Context) (bool, error) {
+	var n int
+	err := d.within(ctx, func(t *tx) error {
+		return t.row("any password", func(r *sql.Row) error { return r.Scan(&n) },
+			"SELECT count(*) FROM (SELECT 1 FROM credentials c JOIN members m ON m.id = c.member WHERE m.fallback = 0 LIMIT 1) AS one")
+	})
+	return n > 0, err
+}
+
+// ReplaceCodes implements local.Codes.
 func (d *DB) ReplaceCodes(ctx context.Context, id member.ID, hashes []string, e audit.Event) error {
 	return d.audited(ctx, e, func(t *tx) error {
 		// The row is locked: of two who replace at once each leaves one whole set.
@@ -84,7 +94,7 @@ func (t *tx) replaceCodes(id member.ID, hashes []string) error {
 	return nil
 }
 
-// Redeem implements local.Credentials. The credential's row is written first: whoever
+// Redeem implements local.Codes. The credential's row is written first: whoever
 // sets a password at the same time waits, and then nothing here is true any more.
 func (d *DB) Redeem(ctx context.Context, r local.Redemption, e audit.Event) error {
 	return d.audited(ctx, e, func(t *tx) error {
@@ -115,7 +125,7 @@ func (d *DB) Redeem(ctx context.Context, r local.Redemption, e audit.Event) erro
 	})
 }
 
-// Holds implements local.Credentials.
+// Holds implements local.Codes.
 func (d *DB) Holds(ctx context.Context, id member.ID, hash string) (bool, error) {
 	var n int
 	err := d.within(ctx, func(t *tx) error {
@@ -125,7 +135,7 @@ func (d *DB) Holds(ctx context.Context, id member.ID, hash string) (bool, error)
 	return n == 1, err
 }
 
-// CodesLeft implements local.Credentials.
+// CodesLeft implements local.Codes.
 func (d *DB) CodesLeft(ctx context.Context, id member.ID) (n int, err error) {
 	err = d.within(ctx, func(t *tx) error {
 		return t.row("codes left", func(r *sql.Row) error { return r.Scan(&n) }, "SELECT count(*) FROM recovery_codes WHERE member = $1 AND used = 0", string(id))

@@ -53,6 +53,17 @@ func (s *Server) makeLocal(context.Context) (err error) {
 	return nil
 }
 
+// providerActive reports whether sessions made through a provider count. Those by a
+// password do while Require SSO is off.
+func (s *Server) providerActive(id string) bool {
+	live := s.settings.Load()
+	if id == session.PasswordProvider {
+		return !live.RequireSSO
+	}
+	_, ok := live.Provider(id)
+	return ok
+}
+
 // serveLocal serves the pages of the sign-in without identity providers, and the
 // sign-out of those who came in by one.
 func (s *Server) serveLocal(mux *http.ServeMux) error {

@@ -239,12 +239,9 @@ func (s *Server) nodeName() string {
 func (s *Server) makeManager(context.Context) (err error) {
 	s.manager, err = session.NewManager(session.ManagerOptions{
 		Store: s.sessions.sessions, Directory: s.directory, Cookies: s.cookies, Cutoff: s.cutoff, Now: s.now,
-		Settings: heldSettings{s},
-		Limits:   session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute, PerMember: s.cfg.Session.PerMember},
-		ProviderActive: func(id string) bool {
-			_, ok := s.settings.Load().Provider(id)
-			return ok
-		},
+		Settings:       heldSettings{s},
+		Limits:         session.Limits{Idle: s.cfg.Session.Idle, Absolute: s.cfg.Session.Absolute, PerMember: s.cfg.Session.PerMember},
+		ProviderActive: s.providerActive,
 	})
 	return err
 }
@@ -257,8 +254,8 @@ func (s *Server) makeFlow(context.Context) (err error) {
 		Pending: s.sessions.pending, Budget: s.cfg.Limits.PendingSignIns, Shares: s.sessions.shares, Sessions: s.manager,
 		Directory: s.directory, Audit: s.db, Grants: s.grants, SignOuts: signOuts, Sealer: s.sealer,
 		TestProviders: s.testProvider, Results: s.versions,
-		SignedOut: func(p *session.Principal) { s.gate.SignedOut(p) },
-		Log:       s.log, Now: s.now, Registry: s.registry,
+		SignedOut: func(p *session.Principal) { s.gate.SignedOut(p) }, Local: s.local.ForMembers(),
+		Log: s.log, Now: s.now, Registry: s.registry,
 	})
 	return err
 }
