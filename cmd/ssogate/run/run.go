@@ -104,6 +104,8 @@ type Server struct {
 
 // New opens the stores, builds every part and binds the listeners. Nothing
 // answers yet. After an error everything is closed again.
+//
+//ssogate:long the whole wiring stands in one list
 func New(ctx context.Context, o Options) (_ *Server, err error) {
 	s := &Server{
 		cfg: o.Config, log: o.Log, access: o.Access, now: o.Now, registry: prometheus.NewRegistry(),
