@@ -37,10 +37,13 @@ func newCodes(id member.ID) (codes, hashes []string) {
 	return codes, hashes
 }
 
+// lookalikes are digits that base 32 does not have, read off paper for letters.
+var lookalikes = strings.NewReplacer("0", "o", "1", "l", "8", "b")
+
 // codeHash is what is kept of a recovery code, however it is typed; "" for what can
 // be none. The member is part of it: his codes are nobody else's.
 func codeHash(id member.ID, typed string) string {
-	c := plainCode(typed)
+	c := lookalikes.Replace(plainCode(typed))
 	if len(c) != base32Text.EncodedLen(recoveryBytes) {
 		return ""
 	}

@@ -36,6 +36,10 @@ func TestFallbackOwnerGetsInWithPasswordAndCode(t *testing.T) {
 	if _, err := w.SignInFallback(t.Context(), " RESCUE ", password, spelt, from(1)); err != nil {
 		t.Errorf("in capitals, with spaces: %v", err)
 	}
+	read := strings.NewReplacer("o", "0", "l", "1", "b", "8").Replace(w.codes[3])
+	if _, err := w.SignInFallback(t.Context(), "rescue", password, read, from(1)); err != nil {
+		t.Errorf("as read off paper: %v", err)
+	}
 	for name, tc := range map[string]struct{ user, password, code string }{
 		"a code again":           {"rescue", password, w.codes[0]},
 		"no code":                {"rescue", password, ""},

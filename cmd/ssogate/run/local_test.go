@@ -12,12 +12,16 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ssogate/ssogate/config"
 	"github.com/ssogate/ssogate/internal/mail"
+	"github.com/ssogate/ssogate/member"
+	"github.com/ssogate/ssogate/sso/local"
+	"github.com/ssogate/ssogate/store/sql"
 )
 
 // rescue is a whole gateway whose Redis and mail server are down, and which has no
@@ -29,7 +33,7 @@ type rescue struct {
 	cfg      *config.Config
 }
 
-func newRescue(t *testing.T) *rescue {
+func newRescue(t *testing.T, change ...func(*config.Config)) *rescue {
 	t.Helper()
 	public, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,6 +56,9 @@ func newRescue(t *testing.T) *rescue {
 	c.Redis.URL = "redis://127.0.0.1:1"
 	c.Mail.Server, c.Mail.From, c.Mail.TLS = "127.0.0.1:1", "sso@acme.example", "none"
 	c.Routes = []config.Route{{Name: "app", Origins: []string{r.app}, Upstream: "http://127.0.0.1:1"}}
+	for _, alter := range change {
+		alter(c)
+	}
 	c.ApplyDefaults()
 	if faults := c.Validate(); len(faults) > 0 {
 		t.Fatal(faults)
@@ -297,5 +304,107 @@ func TestNoticesBecomeLetters(t *testing.T) {
 		if err != nil || l.To != "it@acme.example" || !strings.Contains(l.Text, "rescue signed in") {
 			t.Errorf("%+v, %v", l, err)
 		}
+	}
+}
+
+// letter is the link of a letter that waits, which the mail server never took.
+func (r *rescue) letter(to string) (link string) {
+	r.t.Helper()
+	err := r.s.db.EachSealed(r.t.Context(), func(v sql.Sealed) error {
+		if v.Table != "outbox" {
+			return nil
+		}
+		l, err := letters{cfg: r.cfg, sealer: r.s.sealer}.open(mail.Row{ID: v.ID, Sealed: v.Value})
+		if err == nil && l.To == to {
+			link = regexp.MustCompile(`http://\S+/setup/\S+`).FindString(l.Text)
+		}
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return link
+}
+
+func TestMembersHavePasswordsWhileRequireSSOIsOff(t *testing.T) {
+	r := newRescue(t, func(c *config.Config) { c.Redis.URL = "" })
+	c := member.Connection{ID: "scim", Provider: "okta", Activation: member.ActivateImmediate}
+	ana, err := r.s.directory.Create(t.Context(), member.Actor{Name: "cli"}, c, member.Member{UserName: "ana", Email: "ana@acme.example", Wish: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.s.local.SetOwn(t.Context(), ana, goodPassword, local.Client{}); err != nil {
+		t.Fatal(err)
+	}
+	hidden := regexp.MustCompile(`name="id" value="([^"]+)"`)
+	in := func(p person, password string) (int, string) {
+		_, body := p.get(r.url + "/login/password?return=%2Fme")
+		m := hidden.FindStringSubmatch(body)
+		if m == nil {
+			t.Fatal("no form")
+		}
+		resp, body := p.post(r.url+"/login/password", url.Values{"id": {m[1]}, "user": {"Ana"}, "password": {password}})
+		return resp.StatusCode, body
+	}
+	p := r.person()
+	if status, _ := in(p, "a wrong password"); status != http.StatusUnprocessableEntity {
+		t.Errorf("a wrong one: %d", status)
+	}
+	if status, body := in(p, goodPassword); status != http.StatusOK || !strings.Contains(body, "/me") {
+		t.Fatalf("signing in: %d", status)
+	}
+	if status, body := p.get(r.url + "/me"); status != http.StatusOK || !strings.Contains(body, "ana") {
+		t.Fatalf("his page: %d", status)
+	}
+	// A browser that was left open does not give the account away.
+	const other = "another good password"
+	own := func(old, password string) (int, string) {
+		resp, body := p.post(r.url+"/password", url.Values{"old": {old}, "password": {password}, "again": {password}})
+		return resp.StatusCode, body
+	}
+	if status, body := own("", other); status != http.StatusUnprocessableEntity || !strings.Contains(body, "not your present password") {
+		t.Errorf("without the old one: %d", status)
+	}
+	if status, _ := own(goodPassword, "ana"); status != http.StatusUnprocessableEntity {
+		t.Errorf("a weak one: %d", status)
+	}
+	if status, _ := own(goodPassword, other); status != http.StatusOK {
+		t.Errorf("changing it: %d", status)
+	}
+	if status, _ := r.person().get(r.url + "/password"); status != http.StatusUnauthorized {
+		t.Errorf("nobody: %d", status)
+	}
+	// Reset by mail: the same answer to everybody.
+	known, knownBody := p.post(r.url+"/password/reset", url.Values{"user": {"ana"}})
+	unknown, unknownBody := p.post(r.url+"/password/reset", url.Values{"user": {"nobody"}})
+	reference := regexp.MustCompile(`<code>[^<]*</code>`)
+	if known.StatusCode != unknown.StatusCode || reference.ReplaceAllString(knownBody, "") != reference.ReplaceAllString(unknownBody, "") {
+		t.Error("the answer tells who there is")
+	}
+	var link string
+	for range 500 { // the answer does not wait for it
+		if link = r.letter("ana@acme.example"); link != "" {
+			break
+		}
+		runtime.Gosched()
+	}
+	resp, _ := p.post(link, url.Values{"password": {goodPassword}, "again": {goodPassword}})
+	if link == "" || resp.StatusCode != http.StatusOK {
+		t.Fatalf("resetting it by %q: %d", link, resp.StatusCode)
+	}
+	if status, _ := p.get(r.url + "/me"); status == http.StatusOK {
+		t.Error("a session from before goes on")
+	}
+	if status, _ := in(p, goodPassword); status != http.StatusOK {
+		t.Errorf("the new one: %d", status)
+	}
+	live := *r.s.settings.Load()
+	live.RequireSSO = true
+	r.s.settings.Store(&live)
+	if status, _ := p.get(r.url + "/me"); status == http.StatusOK {
+		t.Error("a session by password goes on while Require SSO is on")
+	}
+	if status, _ := p.get(r.url + "/password/reset"); status != http.StatusForbidden {
+		t.Errorf("resetting while Require SSO is on: %d", status)
 	}
 }
