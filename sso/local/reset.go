@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ssogate/ssogate/audit"
+	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 )
 
@@ -57,12 +58,33 @@ func (s *Service) sendReset(ctx context.Context, r reset) error {
 	if err != nil || !g.known || g.cred.Password == "" || s.Notices == nil {
 		return err
 	}
+	if ok, err := s.maySend(ctx, g.member.ID); err != nil || !ok {
+		return err
+	}
 	by := member.Actor{Name: "anonymous", RequestID: r.from.RequestID, Address: r.from.address()}
 	token, l, err := NewLink(ctx, s.Store, by, g.member.ID, Reset, s.Now())
 	if err != nil {
 		return err
 	}
 	return s.Notices.ResetLink(ctx, g.member, token, l.Expires)
+}
+
+// maxLetters is how many links a member is sent, in one window: whoever asks for them from ever new addresses must not fill his mailbox.
+const maxLetters = 3
+
+func (s *Service) maySend(ctx context.Context, id member.ID) (ok bool, err error) {
+	now := s.Now()
+	err = s.Store.Count(ctx, []string{secret.Sum("letters\n" + string(id)).String()}, func(cs []Counter) {
+		c := &cs[0]
+		if now.Sub(c.Last) > window {
+			c.Failures = 0
+		}
+		if ok = c.Failures < maxLetters; ok {
+			c.Failures++
+			c.Last = now
+		}
+	})
+	return ok, err
 }
 
 // ChangeOwn is SetOwn for somebody who may have a password already: then he must show

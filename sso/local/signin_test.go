@@ -338,3 +338,25 @@ func TestResetIsTheSameForEverybody(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNobodysMailboxIsFilledWithLinks(t *testing.T) {
+	w := newWorld(t)
+	w.member("ana")
+	for i := range 20 {
+		if err := w.AskReset(t.Context(), "ana", from(byte(i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Drain(t.Context())
+	if n := w.told.count("reset ana@x.example"); n != 3 {
+		t.Errorf("%d letters", n)
+	}
+	w.clock.Advance(2 * time.Hour)
+	if err := w.AskReset(t.Context(), "ana", from(1)); err != nil {
+		t.Fatal(err)
+	}
+	w.Drain(t.Context())
+	if n := w.told.count("reset ana@x.example"); n != 4 {
+		t.Errorf("%d letters, later", n)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/ssogate/ssogate/internal/secret"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
+	"github.com/ssogate/ssogate/settings"
 	"github.com/ssogate/ssogate/sso/local"
 	"github.com/ssogate/ssogate/store/sql"
 )
@@ -22,12 +23,15 @@ const (
 	fallbackLife = 30 * time.Minute
 	// keepAttempts outlives the window in which failures count, and tells late clickers
 	// of a link the same as early ones.
-	keepAttempts = 24 * time.Hour
+	keepAttempts = 2 * time.Hour
 )
 
 // makeLocal makes the sign-in without identity providers. Everything it needs is in
 // SQL: it works while identity providers, Redis and mail are down (G5).
-func (s *Server) makeLocal(context.Context) (err error) {
+func (s *Server) makeLocal(ctx context.Context) (err error) {
+	if err := s.warnWithoutFallback(ctx); err != nil {
+		return err
+	}
 	sessions := s.db.Sessions(s.now, nil)
 	s.fallback, err = session.NewManager(session.ManagerOptions{
 		Store: sessions, Directory: s.directory, Cookies: s.cookies, Cutoff: s.cutoff, Now: s.now, Fallback: true,
@@ -51,6 +55,21 @@ func (s *Server) makeLocal(context.Context) (err error) {
 		return s.db.SweepLocal(ctx, s.now().Add(-keepAttempts))
 	})
 	return nil
+}
+
+// warnWithoutFallback tells the operator that an identity provider which cannot be used
+// would lock everybody out of the console.
+func (s *Server) warnWithoutFallback(ctx context.Context) error {
+	if !s.settings.Load().RequireSSO {
+		return nil
+	}
+	return s.db.ViewSettings(ctx, func(tx settings.Tx) error {
+		found, err := tx.FallbackOwner()
+		if err == nil && !found {
+			s.log.Warn("Require SSO is on and no fallback owner can get in: run \"ssogate owner create\"")
+		}
+		return err
+	})
 }
 
 // providerActive reports whether sessions made through a provider count. Those by a
