@@ -188,10 +188,13 @@ func mePage(s *settings.Settings, p *session.Principal) web.Page {
 			kept = append(kept, f)
 		}
 	}
+	actions := []web.Action{{Label: "Sign out", URL: "/logout", Method: http.MethodPost}}
+	if !s.RequireSSO && !m.Fallback { // otherwise a password of his own is worth nothing
+		actions = append(actions, web.Action{Label: "Set a password", URL: "/password"})
+	}
 	return web.Page{
 		Status: http.StatusOK, Title: "You are signed in", Lead: lead, Account: m.UserName, Facts: kept,
-		Actions: []web.Action{{Label: "Sign out", URL: "/logout", Method: http.MethodPost}},
-		Support: s.Organization.Support,
+		Actions: actions, Support: s.Organization.Support,
 	}
 }
 

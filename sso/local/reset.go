@@ -69,7 +69,8 @@ func (s *Service) sendReset(ctx context.Context, r reset) error {
 	return s.Notices.ResetLink(ctx, g.member, token, l.Expires)
 }
 
-// maxLetters is how many links a member is sent, in one window: whoever asks for them from ever new addresses must not fill his mailbox.
+// maxLetters is how many links a member is sent in one window: whoever asks for them
+// from ever new addresses must not fill his mailbox.
 const maxLetters = 3
 
 func (s *Service) maySend(ctx context.Context, id member.ID) (ok bool, err error) {
