@@ -70,6 +70,7 @@ type scripted struct {
 	mu    sync.Mutex
 	now   *exchangeCase
 	plays int
+	wrote chan struct{} // closed once all of the case's answer is written
 	conns int
 	seen  bytes.Buffer // of the request to the case
 	again []int        // connections on which follow-ups came
@@ -153,10 +154,10 @@ func (s *scripted) serve(c *net.TCPConn, id int) {
 			s.seen.WriteString(strings.Join(lines, "\n") + "\n" + body)
 		}
 		s.mu.Unlock()
-		for _, piece := range k.answer {
-			if _, err := io.WriteString(c, piece); err != nil {
-				return
-			}
+		err = write(c, k.answer)
+		s.answered(play)
+		if err != nil {
+			return
 		}
 		switch k.end {
 		case closeIt:
@@ -170,11 +171,36 @@ func (s *scripted) serve(c *net.TCPConn, id int) {
 	}
 }
 
+func write(w io.Writer, pieces []string) error {
+	for _, piece := range pieces {
+		if _, err := io.WriteString(w, piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered notes that a case's answer is written. A request that is sent again is
+// answered twice.
+func (s *scripted) answered(play int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if play != s.plays {
+		return
+	}
+	select {
+	case <-s.wrote:
+	default:
+		close(s.wrote)
+	}
+}
+
 func (s *scripted) play(k *exchangeCase) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now, s.again = k, nil
 	s.plays++
+	s.wrote = make(chan struct{})
 	s.seen.Reset()
 }
 
@@ -230,9 +256,16 @@ func run(t testing.TB, s *scripted, rt http.RoundTripper, k *exchangeCase) outco
 	}
 	s.mu.Lock()
 	o.request = s.seen.String()
-	conns := s.conns
+	conns, wrote := s.conns, s.wrote
 	s.mu.Unlock()
 	if k.end == keepOpen && !o.bad() && o.status != http.StatusSwitchingProtocols {
+		// What the application sends after the next request has left is, to any client,
+		// the answer to that one: only what was there before can be told from it.
+		select {
+		case <-wrote:
+		case <-ctx.Done():
+			t.Errorf("%s: the application is not done", k.name)
+		}
 		o.next = follow(t, rt)
 		s.mu.Lock()
 		o.kept = s.conns == conns
