@@ -12,5 +12,6 @@
 //	GET /me                    who am I, through which provider, until when; my sessions; sign out
 //	POST /me/sessions/end      end one other session of mine
 //	POST /me/sessions/end-all  sign me out everywhere
+//	POST /me/fallback/seen     an owner knows of a use of the break-glass way in
 //	GET /static/...            the script our pages load
 package console

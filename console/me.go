@@ -8,10 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ssogate/ssogate/internal/clock"
 	"github.com/ssogate/ssogate/internal/web"
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso/local"
 )
 
 // Sessions tells who a request to the gateway origin comes from, and lists and ends
@@ -23,8 +25,16 @@ type Sessions interface {
 	EndAll(ctx context.Context, by member.Actor, id member.ID, reason string) error
 }
 
-// Options of [New]. Sessions and Live are required.
+// FallbackUses are the uses of the break-glass way in. *sql.DB is the real one.
+type FallbackUses interface {
+	FallbackUses(ctx context.Context) ([]local.Use, error) // not acknowledged yet, newest first
+	AcknowledgeFallback(ctx context.Context, id string, by member.Actor, at time.Time) error
+}
+
+// Options of [New]. Sessions, Fallback and Live are required.
 type Options struct {
+	Fallback FallbackUses
+	Now      clock.Func // time.Now when nil
 	Sessions Sessions
 	Live     *settings.Live
 	Log      *slog.Logger // nil discards
@@ -33,19 +43,24 @@ type Options struct {
 // Console serves the pages. Safe for concurrent use.
 type Console struct {
 	sessions Sessions
+	fallback FallbackUses
 	live     *settings.Live
+	now      clock.Func
 	log      *slog.Logger
 }
 
 // New makes a Console.
 func New(o Options) (*Console, error) {
-	if o.Sessions == nil || o.Live == nil {
-		return nil, errors.New("console: needs sessions and live settings")
+	if o.Sessions == nil || o.Fallback == nil || o.Live == nil {
+		return nil, errors.New("console: needs sessions, uses of the break-glass way in, and live settings")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Console{sessions: o.Sessions, live: o.Live, log: o.Log}, nil
+	return &Console{sessions: o.Sessions, fallback: o.Fallback, live: o.Live, now: o.Now, log: o.Log}, nil
 }
 
 // Static serves /static/; see [web.Static].
@@ -62,6 +77,8 @@ func (c *Console) Me() http.Handler {
 	mux.HandleFunc("GET /me", c.me)
 	mux.HandleFunc("POST "+endOnePath, c.endOne)
 	mux.HandleFunc("POST "+endAllPath, c.endAll)
+	mux.HandleFunc("POST "+seenPath, c.acknowledge)
+	mux.HandleFunc(seenPath, notAllowed(http.MethodPost))
 	mux.HandleFunc(endOnePath, notAllowed(http.MethodPost))
 	mux.HandleFunc(endAllPath, notAllowed(http.MethodPost))
 	mux.HandleFunc("/me", notAllowed("GET, HEAD"))
@@ -123,8 +140,9 @@ func (c *Console) me(w http.ResponseWriter, r *http.Request) {
 		// Redis, not of his session).
 		c.log.ErrorContext(r.Context(), "console: sessions of a member", "error", err, "request_id", web.RequestID(r.Context()))
 	}
-	page.Lists = []web.List{ownSessions(s, p, list, err)}
-	if len(page.Lists[0].Items) > 1 {
+	own := ownSessions(s, p, list, err)
+	page.Lists = append(c.usesOfFallback(r, p), own)
+	if len(own.Items) > 1 {
 		page.Actions = append(page.Actions, web.Action{Label: "Sign out everywhere", URL: endAllPath, Method: http.MethodPost})
 	}
 	web.WritePage(w, r, page)
@@ -174,6 +192,9 @@ func mePage(s *settings.Settings, p *session.Principal) web.Page {
 	lead := "This browser is signed in here and can open the applications you have access to."
 	if s.Organization.Name != "" {
 		lead = "This browser is signed in to " + s.Organization.Name + " and can open the applications you have access to."
+	}
+	if p.Provider == session.FallbackProvider {
+		lead = "This browser is signed in as a fallback owner: for half an hour, to the gateway's own pages and to no application."
 	}
 	facts := []web.Fact{{Label: "Name", Value: m.DisplayName}, {Label: "E-mail", Value: m.Email}}
 	facts = append(facts,

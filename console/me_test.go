@@ -17,6 +17,7 @@ import (
 	"github.com/ssogate/ssogate/member"
 	"github.com/ssogate/ssogate/session"
 	"github.com/ssogate/ssogate/settings"
+	"github.com/ssogate/ssogate/sso/local"
 )
 
 // known answers the same for every request.
@@ -27,6 +28,7 @@ type known struct {
 	listErr error
 	endErr  error
 	calls   *[]string
+	uses    []local.Use
 }
 
 func (k known) AdmitGateway(context.Context, *http.Request) (*session.Principal, error) {
@@ -53,6 +55,13 @@ func (k known) did(what string) {
 	}
 }
 
+func (k known) FallbackUses(context.Context) ([]local.Use, error) { return k.uses, k.listErr }
+
+func (k known) AcknowledgeFallback(_ context.Context, id string, by member.Actor, _ time.Time) error {
+	k.did(fmt.Sprintf("seen %s %s", by.Name, id))
+	return k.endErr
+}
+
 var _ console.Sessions = (*session.Manager)(nil)
 
 func handler(t *testing.T, k known, log *slog.Logger) http.Handler {
@@ -62,7 +71,7 @@ func handler(t *testing.T, k known, log *slog.Logger) http.Handler {
 		Organization: settings.Organization{Name: "Example Ltd", Support: "it@example.com"},
 		Providers:    []settings.Provider{{ID: "okta", Name: "Okta <Example>"}},
 	})
-	c, err := console.New(console.Options{Sessions: k, Live: live, Log: log})
+	c, err := console.New(console.Options{Sessions: k, Fallback: k, Live: live, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -187,25 +187,34 @@ func (f *Flow) loginURL(l Login, provider string) string {
 	return "/login?" + q.Encode()
 }
 
+// bind gives the Login to this browser and a provider, or has refused the request.
+func (f *Flow) bind(w http.ResponseWriter, r *http.Request, l *Login, provider string) bool {
+	f.addFragment(l, r)
+	b, err := f.cookies.Binding(w, r, session.Gateway)
+	if err != nil {
+		f.unavailable(w, r, err)
+		return false
+	}
+	if l.ID == "" {
+		if err := f.newLogin(r.Context(), l); err != nil {
+			f.storeFailed(w, r, err)
+			return false
+		}
+	}
+	l.Binding, l.Provider = b.String(), provider
+	return true
+}
+
 // leave binds the Login to this browser and provider and sends the browser to the IdP.
 func (f *Flow) leave(w http.ResponseWriter, r *http.Request, l Login, p Provider) {
 	ctx := r.Context()
 	if b := param(r, "bounce", 1); b != "" && !f.mayBounce(w, r, p, b) {
 		return
 	}
-	f.addFragment(&l, r)
-	b, err := f.cookies.Binding(w, r, session.Gateway)
-	if err != nil {
-		f.unavailable(w, r, err)
+	if !f.bind(w, r, &l, p.Info().ID) {
 		return
 	}
-	if l.ID == "" {
-		if err := f.newLogin(ctx, &l); err != nil {
-			f.storeFailed(w, r, err)
-			return
-		}
-	}
-	l.Binding, l.Provider = b.String(), p.Info().ID
+	var err error
 	if l.Start, err = p.Begin(ctx, l); err != nil {
 		f.results.WithLabelValues(l.Provider, "error").Inc()
 		f.Log.ErrorContext(ctx, "identity provider cannot be used", "request", web.RequestID(ctx), "provider", l.Provider, "err", err)

@@ -84,20 +84,10 @@ func (f *Flow) passwordPage(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, f.loginURL(l, ""), http.StatusSeeOther)
 		return
 	}
-	f.addFragment(&l, r)
 	l.Invitation = "" // it is accepted by whoever the identity provider vouches for
-	b, err := f.cookies.Binding(w, r, session.Gateway)
-	if err != nil {
-		f.unavailable(w, r, err)
+	if !f.bind(w, r, &l, session.PasswordProvider) {
 		return
 	}
-	if l.ID == "" {
-		if err := f.newLogin(ctx, &l); err != nil {
-			f.storeFailed(w, r, err)
-			return
-		}
-	}
-	l.Binding, l.Provider = b.String(), session.PasswordProvider
 	if err := f.putJSON(ctx, key(KindLogin, l.ID), l, l.Expires); err != nil {
 		f.storeFailed(w, r, err)
 		return

@@ -4,7 +4,8 @@
 //
 //	make interop
 //
-// It owns tests only and no code that ships. `go test` skips them: they need PHP,
-// Node and packages of theirs, which `make interop` installs. What they showed last,
+// It owns tests only and no code that ships. They have the build tag "interop", for
+// they need PHP, Node and packages of theirs, which `make interop` installs; vet and
+// lint read them always. What they showed last,
 // with versions and quirks, is in docs/interop.md.
 package interop

@@ -1,3 +1,5 @@
+//go:build interop
+
 package interop
 
 import (
@@ -40,26 +42,18 @@ const (
 	recheck    = 15 * time.Minute
 )
 
-// wanted skips a test outside of make interop, and finds what it needs. With
-// CI=true a missing part fails.
+// wanted finds what a test needs, as it is for every real program: see
+// [testserver.Missing].
 func wanted(t *testing.T, program string, files ...string) {
 	t.Helper()
-	if os.Getenv("SSOGATE_INTEROP_RUN") == "" {
-		t.Skip("make interop runs this")
+	if _, err := exec.LookPath(program); err != nil {
+		testserver.Missing(t, program)
 	}
-	_, err := exec.LookPath(program)
 	for _, f := range files {
-		if err == nil {
-			_, err = os.Stat(f)
+		if _, err := os.Stat(f); err != nil {
+			testserver.Missing(t, f)
 		}
 	}
-	if err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal(err)
-	}
-	t.Skip(err)
 }
 
 // site is a gateway between an application and the provider under test.

@@ -37,5 +37,5 @@ dpkg-query -W -f '${Package} ${Version}\n' simplesamlphp 2>/dev/null || true
 php -v 2>/dev/null | head -n 1 || true
 echo "oidc-provider $(sed -n 's/.*"oidc-provider": "\([^"]*\)".*/\1/p' internal/interop/oidc/package.json) under node $(node -v)"
 # A missing part fails here: a run that showed nothing is no result.
-CI=true SSOGATE_INTEROP_RUN=1 SSOGATE_INTEROP_NODE="$node_dir" \
-	exec go test -count=1 -timeout 20m -v ./internal/interop "$@"
+CI=true SSOGATE_INTEROP_NODE="$node_dir" \
+	exec go test -tags interop -count=1 -timeout 20m -v ./internal/interop "$@"

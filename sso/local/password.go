@@ -2,6 +2,8 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"runtime"
@@ -64,43 +66,54 @@ const maxWaiting = 32
 type hasher struct {
 	params  *argon2id.Params
 	slots   chan struct{}
+	kept    chan struct{} // for whoever has shown a good recovery code: see matches
 	waiting atomic.Int32
 	dummy   string // compared for whoever has no password
 }
 
-func newHasher(p *argon2id.Params) (*hasher, error) {
+func newHasher(p *argon2id.Params) *hasher {
 	if p == nil {
 		p = &params
 	}
-	h := &hasher{params: p, slots: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))}
-	var err error
-	h.dummy, err = argon2id.CreateHash("nobody has this password", p)
-	return h, err
+	return &hasher{
+		params: p, slots: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), kept: make(chan struct{}, 1),
+		dummy: noHash(p),
+	}
 }
 
-// enter waits for a slot. The caller calls leave if there is no error.
-func (h *hasher) enter(ctx context.Context) error {
-	if h.waiting.Add(1) > maxWaiting {
-		h.waiting.Add(-1)
-		return ErrBusy
+// noHash looks like a hash of these parameters, and is that of nothing that anybody
+// knows. Random bytes serve: a start that hashed something to get one would take a
+// tenth of a second and 64 MiB for it.
+func noHash(p *argon2id.Params) string {
+	b := make([]byte, p.SaltLength+p.KeyLength)
+	_, _ = rand.Read(b) // never fails on Go 1.24 and later
+	text := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", p.Memory, p.Iterations, p.Parallelism,
+		text.EncodeToString(b[:p.SaltLength]), text.EncodeToString(b[p.SaltLength:]))
+}
+
+// enter waits for one of the slots. The caller gives it back if there is no error.
+func (h *hasher) enter(ctx context.Context, slots chan struct{}) error {
+	if slots == h.slots {
+		defer h.waiting.Add(-1)
+		if h.waiting.Add(1) > maxWaiting {
+			return ErrBusy
+		}
 	}
-	defer h.waiting.Add(-1)
 	select {
-	case h.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
 	}
 }
 
-func (h *hasher) leave() { <-h.slots }
-
 // hash is a password as it is kept.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, h.slots); err != nil {
 		return "", err
 	}
-	defer h.leave()
+	defer func() { <-h.slots }()
 	phc, err := argon2id.CreateHash(normal(password), h.params)
 	if err != nil {
 		return "", fmt.Errorf("local: hash: %w", err)
@@ -109,12 +122,18 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 }
 
 // matches compares a password with a kept one. Without one it works as long and
-// answers no, so that nobody learns by a clock who has a password.
-func (h *hasher) matches(ctx context.Context, password, phc string) (bool, error) {
-	if err := h.enter(ctx); err != nil {
+// answers no, so that nobody learns by a clock who has a password. Who holds a good
+// recovery code waits for nobody but his like: guesses from thousands of addresses
+// fill all slots and the queue, and would otherwise lock a fallback owner out (I02).
+func (h *hasher) matches(ctx context.Context, password, phc string, holds bool) (bool, error) {
+	slots := h.slots
+	if holds {
+		slots = h.kept
+	}
+	if err := h.enter(ctx, slots); err != nil {
 		return false, err
 	}
-	defer h.leave()
+	defer func() { <-slots }()
 	known := phc != ""
 	if !known {
 		phc = h.dummy

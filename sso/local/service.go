@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -65,11 +64,7 @@ func New(o Options) (*Service, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	h, err := newHasher(o.Params)
-	if err != nil {
-		return nil, fmt.Errorf("local: %w", err)
-	}
-	return &Service{o, h, make(chan reset, maxResets)}, nil
+	return &Service{o, newHasher(o.Params), make(chan reset, maxResets)}, nil
 }
 
 // Client is where a request comes from.

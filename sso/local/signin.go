@@ -23,6 +23,7 @@ type guess struct {
 	member member.Member
 	cred   Credential
 	known  bool
+	holds  bool // he has shown one of his recovery codes
 	user   string
 	from   Client
 }
@@ -57,7 +58,7 @@ func (s *Service) compare(ctx context.Context, g guess, names []string, password
 	if g.known {
 		phc = g.cred.Password
 	}
-	ok, err := s.hasher.matches(ctx, password, phc)
+	ok, err := s.hasher.matches(ctx, password, phc, g.holds)
 	if err != nil {
 		return nil, false, errors.Join(err, s.forgive(context.WithoutCancel(ctx), a, false))
 	}
@@ -93,7 +94,7 @@ func (s *Service) SignInFallback(ctx context.Context, user, password, code strin
 	if err != nil {
 		return member.Member{}, fmt.Errorf("local: read: %w", err)
 	}
-	if g.known && holds {
+	if g.holds = g.known && holds; g.holds {
 		counters = forCode(r.Code)
 	}
 	a, ok, err := s.compare(ctx, g, counters, password)

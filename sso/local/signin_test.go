@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alexedwards/argon2id"
 	"github.com/pquerna/otp/totp"
 
 	"github.com/ssogate/ssogate/member"
@@ -206,6 +207,35 @@ func TestI02ParallelGuessesAreBounded(t *testing.T) {
 	}
 	if _, err := w.SignInFallback(t.Context(), "rescue", password, w.codes[0], from(1)); err != nil {
 		t.Errorf("the owner, afterwards: %v", err)
+	}
+}
+
+// I02: guesses from ever new addresses keep every hash busy; a recovery code still opens.
+func TestI02AFloodOfGuessesDoesNotLockOutWhoHoldsACode(t *testing.T) {
+	w := newWorld(t)
+	end := w.Flood()
+	defer end()
+	if _, err := w.SignInFallback(t.Context(), "rescue", "a wrong password", "000000", from(66)); !errors.Is(err, local.ErrBusy) {
+		t.Errorf("a guess: %v", err)
+	}
+	if _, err := w.SignInFallback(t.Context(), "rescue", password, w.codes[0], from(1)); err != nil {
+		t.Errorf("the owner: %v", err)
+	}
+	// His place is for good codes: a used one opens nothing and waits with the others.
+	if _, err := w.SignInFallback(t.Context(), "rescue", password, w.codes[0], from(2)); !errors.Is(err, local.ErrBusy) {
+		t.Errorf("a code again: %v", err)
+	}
+}
+
+// An unknown name costs what a known one does: the same work with the same parameters.
+func TestNobodysPasswordIsComparedLikeAnyOther(t *testing.T) {
+	p := &argon2id.Params{Memory: 64, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+	got, salt, key, err := argon2id.DecodeHash(local.NoHash(p))
+	if err != nil || *got != *p || len(salt) != 16 || len(key) != 32 {
+		t.Errorf("%+v, %d, %d, %v", got, len(salt), len(key), err)
+	}
+	if local.NoHash(p) == local.NoHash(p) {
+		t.Error("one that an attacker could prepare for")
 	}
 }
 

@@ -318,7 +318,7 @@ func (s *Server) makeHandlers(context.Context) error {
 
 // gatewayHandler is everything on the gateway's own origin.
 func (s *Server) gatewayHandler() (http.Handler, error) {
-	c, err := console.New(console.Options{Sessions: gatewaySessions{s.manager, s.fallback}, Live: s.settings, Log: s.log})
+	c, err := console.New(console.Options{Sessions: gatewaySessions{s.manager, s.fallback}, Fallback: s.db, Live: s.settings, Now: s.now, Log: s.log})
 	if err != nil {
 		return nil, err
 	}
@@ -328,8 +328,9 @@ func (s *Server) gatewayHandler() (http.Handler, error) {
 	}
 	pages := http.NewServeMux()
 	pages.Handle("/static/", c.Static())
-	pages.Handle("/me", c.Me())
-	pages.Handle("/me/", c.Me())
+	me := c.Me()
+	pages.Handle("/me", me)
+	pages.Handle("/me/", me)
 	pages.Handle("/jwks.json", s.signing)
 	pages.Handle(scim.TokenPath, provisioning.TokenEndpoint())
 	pages.Handle("/{$}", http.RedirectHandler("/me", http.StatusFound))

@@ -80,6 +80,8 @@ type Transport struct {
 // New makes a transport. It panics without a Dial, a mistake of the programmer.
 func New(o Options) *Transport {
 	if o.Dial == nil {
+		// No input leads here: proxy/upstream, which alone makes transports, gives a
+		// function of its own. Found at the start, not by the first member's request.
 		panic("h1: no Dial")
 	}
 	t := &Transport{o: o.withDefaults(), settle: settleGrace}
