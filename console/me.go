@@ -89,21 +89,7 @@ func (c *Console) Me() http.Handler {
 			Actions: []web.Action{{Label: "Your account", URL: "/me"}},
 		})
 	})
-	return c.sameOrigin(mux)
-}
-
-// sameOrigin refuses unsafe requests that another origin makes a browser send.
-func (c *Console) sameOrigin(next http.Handler) http.Handler {
-	cop := http.NewCrossOriginProtection()
-	cop.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		web.Annotate(r.Context(), "reason", "cross_origin")
-		web.WritePage(w, r, web.Page{
-			Status: http.StatusForbidden, Title: "That request came from another site", Support: c.live.Load().Organization.Support,
-			Lead:    "For your safety it was not carried out. Open your account and press the button there.",
-			Actions: []web.Action{{Label: "Your account", URL: "/me"}},
-		})
-	}))
-	return cop.Handler(next)
+	return web.SameOrigin(mux, func(w http.ResponseWriter, r *http.Request, p web.Page) { c.own(w, r, p.Status, p.Title, p.Lead) })
 }
 
 func notAllowed(allow string) http.HandlerFunc {

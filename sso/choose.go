@@ -61,7 +61,9 @@ func (f *Flow) choices(w http.ResponseWriter, r *http.Request, l Login, status i
 	}
 	page.Actions = append(page.Actions, f.rescue()...)
 	if routed {
-		page.Ask = &web.Ask{URL: f.loginURL(l, ""), Label: "Your work e-mail address", Name: "address", Type: "email", Hint: "username", Button: "Continue"}
+		page.Form = &web.Form{URL: f.loginURL(l, ""), Button: "Continue", Inputs: []web.Input{
+			{Label: "Your work e-mail address", Name: "address", Type: "email", Hint: "username"},
+		}}
 	}
 	f.page(w, r, page)
 }

@@ -142,21 +142,10 @@ func (f *Flow) Reserved() http.Handler {
 	return f.sameOrigin(mux)
 }
 
-// sameOrigin refuses unsafe requests that come from another origin (row U01).
-// What an IdP sends is the exception: its POST is cross-site by nature, and it is
-// believed for its signature, never for cookies (protocols W2).
+// sameOrigin is [web.SameOrigin] for all but what an IdP sends: its POST is cross-site
+// by nature, and it is believed for its signature, never for cookies (protocols W2).
 func (f *Flow) sameOrigin(next http.Handler) http.Handler {
-	cop := http.NewCrossOriginProtection()
-	cop.AddInsecureBypassPattern("POST /saml/{provider}/acs")
-	cop.AddInsecureBypassPattern("POST /saml/{provider}/slo")
-	cop.AddInsecureBypassPattern("POST /oauth/{provider}/backchannel-logout")
-	cop.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.page(w, r, web.Page{
-			Status: http.StatusForbidden, Title: "That request came from another site",
-			Lead: "For your safety it was not carried out. Open the page again and press the button there.",
-		})
-	}))
-	return cop.Handler(next)
+	return web.SameOrigin(next, f.page, "POST /saml/{provider}/acs", "POST /saml/{provider}/slo", "POST /oauth/{provider}/backchannel-logout")
 }
 
 // page writes a page with what all pages of the flow share.

@@ -32,7 +32,7 @@ func pageKinds() map[string]web.Page {
 		},
 		"address": {
 			Status: 200, Title: "Sign in to Acme", Lead: "Choose how you sign in. Last time it was Okta.", Support: "it@example.com",
-			Ask:     &web.Ask{URL: "/login", Label: "Your work e-mail address", Name: "address", Type: "email", Hint: "username", Button: "Continue"},
+			Form:    &web.Form{URL: "/login", Button: "Continue", Inputs: []web.Input{{Label: "Your work e-mail address", Name: "address", Type: "email", Hint: "username"}}},
 			Actions: []web.Action{{Label: "Continue with Okta", URL: "/login?provider=okta"}, {Label: "Continue with GitHub", URL: "/login?provider=github"}},
 		},
 		"invitation": {

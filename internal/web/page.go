@@ -11,8 +11,7 @@ type Page struct {
 	Account   string        // the account concerned, if any
 	Facts     []Fact        // label and value pairs
 	Lists     []List        // below the facts
-	Ask       *Ask          // one line to fill in, above the actions
-	Form      *Form         // several things to fill in, above the actions
+	Form      *Form         // to fill in, above the actions
 	Actions   []Action      // buttons; the first is the primary one
 	Refresh   string        // same-site URL to move on to at once (meta refresh and a button), or ""
 	Retry     time.Duration // sets Retry-After when positive
@@ -30,18 +29,8 @@ type Post struct {
 	Fields []Field
 }
 
-// Ask is a form with one visible field, posted to our own origin.
-type Ask struct {
-	URL    string
-	Label  string // of the field
-	Name   string
-	Type   string // "email" or "text"
-	Hint   string // value of the autocomplete attribute
-	Fields []Field
-	Button string
-}
-
-// Form is a form of our own with several fields, posted to our own origin.
+// Form is a form with visible fields, posted to our own origin. Buttons below it that
+// are not Quiet are another way to do the same.
 type Form struct {
 	URL    string
 	Inputs []Input

@@ -56,6 +56,7 @@ type view struct {
 	Script  string       // URL of fragment.js or post.js
 	Contact string       // href for Support, "" when it is plain text
 	Forms   bool
+	Or      bool   // there is another way than the form
 	target  string // of its forms, for form-action
 }
 
@@ -159,6 +160,7 @@ func present(p Page, status int) view {
 	}
 	if v.Form = nil; p.Form != nil && safeLink(p.Form.URL) {
 		v.Form, v.Forms = fitForm(*p.Form), true
+		v.Or = slices.ContainsFunc(v.Actions, func(a Action) bool { return !a.Quiet })
 	}
 	v.Lists = nil
 	for _, l := range p.Lists {

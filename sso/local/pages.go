@@ -72,22 +72,12 @@ func NewPages(o PageOptions) (*Pages, error) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p.page(w, r, web.Page{Status: http.StatusNotFound, Title: textNothing, Lead: textNothingLead})
 	})
-	p.handler = p.sameOrigin(mux)
+	p.handler = web.SameOrigin(mux, p.page)
 	return p, nil
 }
 
 // ServeHTTP serves [SetupPath], [FallbackPath], [ResetPath] and [OwnPath].
 func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
-
-// sameOrigin refuses forms that another origin makes a browser send (row U01).
-func (p *Pages) sameOrigin(next http.Handler) http.Handler {
-	cop := http.NewCrossOriginProtection()
-	cop.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		web.Annotate(r.Context(), "reason", "cross_origin")
-		p.page(w, r, web.Page{Status: http.StatusForbidden, Title: textElsewhere, Lead: textElsewhereLead})
-	}))
-	return cop.Handler(next)
-}
 
 func (p *Pages) page(w http.ResponseWriter, r *http.Request, page web.Page) {
 	if page.Support == "" {
@@ -179,7 +169,7 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) {
 // SignOut ends the session of a fallback owner before next does the usual: his is
 // not one that the sign-in flow knows.
 func (p *Pages) SignOut(next http.Handler) http.Handler {
-	return p.sameOrigin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return web.SameOrigin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := p.Fallback.AdmitGateway(r.Context(), r)
 		switch {
 		case err == nil && r.Method == http.MethodPost:
@@ -196,5 +186,5 @@ func (p *Pages) SignOut(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
-	}))
+	}), p.page)
 }

@@ -9,8 +9,6 @@ import (
 const (
 	textNothing        = "There is nothing here"
 	textNothingLead    = "The address may be mistyped, or from another version."
-	textElsewhere      = "That request came from another site"
-	textElsewhereLead  = "For your safety it was not carried out. Open the page again and press the button there."
 	textIncomplete     = "That did not work"
 	textIncompleteLead = "The form was incomplete or too long. Open the page again and fill it in anew."
 	textDown           = "Not available for a moment"
