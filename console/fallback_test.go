@@ -70,6 +70,9 @@ func TestU04OnlyOwnersAcknowledgeAndNotByTheWayInThatItIsAbout(t *testing.T) {
 
 func TestAFallbackSessionDoesNotPromiseApplications(t *testing.T) {
 	body := get(handler(t, known{p: owner(member.RoleOwner, session.FallbackProvider)}, nil), "GET", "/me").Body.String()
+	if !strings.Contains(body, "password and one-time code") {
+		t.Error("the page shows an id in the place of a name")
+	}
 	if !strings.Contains(body, "to no application") || strings.Contains(body, "can open the applications") {
 		t.Error("the page says what is not so")
 	}

@@ -55,6 +55,12 @@ func ownSessions(s *settings.Settings, p *session.Principal, list []session.Reco
 
 // providerName is what people call a provider; one that is gone keeps its id.
 func providerName(s *settings.Settings, id string) string {
+	switch id {
+	case session.FallbackProvider:
+		return "password and one-time code"
+	case session.PasswordProvider:
+		return "password"
+	}
 	for _, p := range s.Providers { // also one that was just switched off has a name
 		if p.ID == id {
 			return p.Name

@@ -179,7 +179,7 @@ func (p *Pages) SignOut(next http.Handler) http.Handler {
 				return
 			}
 			p.Fallback.Cookies().ClearSession(w, session.Fallback)
-			p.page(w, r, web.Page{Status: http.StatusOK, Title: textOut, Lead: textOutLead})
+			p.page(w, r, web.Page{Status: http.StatusOK, Title: textOut, Lead: textOutLead, Actions: []web.Action{{Label: textUsual, URL: "/login", Quiet: true}}})
 			return
 		case session.Reason(err) == "store_unavailable":
 			p.failed(w, r, err)

@@ -24,7 +24,7 @@ func (p *Pages) mute(w http.ResponseWriter, r *http.Request) bool {
 	if p.Service.Notices != nil {
 		return false
 	}
-	p.page(w, r, web.Page{Status: http.StatusNotFound, Title: textForgotten, Lead: textMuteLead})
+	p.page(w, r, web.Page{Status: http.StatusNotFound, Title: textForgotten, Lead: textMuteLead, Actions: []web.Action{{Label: textUsual, URL: "/login"}}})
 	return true
 }
 
@@ -71,9 +71,18 @@ func (p *Pages) own(w http.ResponseWriter, r *http.Request) {
 	if p.off(w, r) {
 		return
 	}
-	if who := p.member(w, r); who != nil {
+	switch who := p.member(w, r); {
+	case who == nil:
+	case who.Member.Fallback:
+		p.onHost(w, r)
+	default:
 		p.ownForm(w, r, who.Member, http.StatusOK, setupFaults{}, "")
 	}
+}
+
+// onHost sends a fallback owner to whoever runs the host: his password goes with codes.
+func (p *Pages) onHost(w http.ResponseWriter, r *http.Request) {
+	p.page(w, r, web.Page{Status: http.StatusForbidden, Title: textHost, Lead: textHostLead, Actions: []web.Action{{Label: textAccount, URL: "/me"}}})
 }
 
 func (p *Pages) ownForm(w http.ResponseWriter, r *http.Request, m member.Member, status int, f setupFaults, wrong string) {
@@ -102,7 +111,7 @@ func (p *Pages) setOwn(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, ErrWrong):
 		p.ownForm(w, r, who.Member, http.StatusUnprocessableEntity, f, textOldWrong)
 	case errors.Is(err, member.ErrFallback):
-		p.page(w, r, web.Page{Status: http.StatusForbidden, Title: textHost, Lead: textHostLead, Actions: []web.Action{{Label: textAccount, URL: "/me"}}})
+		p.onHost(w, r)
 	case err != nil:
 		p.failed(w, r, err)
 	default:

@@ -87,7 +87,7 @@ func (s *Server) providerActive(id string) bool {
 // sign-out of those who came in by one.
 func (s *Server) serveLocal(mux *http.ServeMux) error {
 	pages, err := local.NewPages(local.PageOptions{
-		Service: s.local, Fallback: s.fallback, Members: s.manager, Live: s.settings, Console: "/me", Log: s.log,
+		Service: s.local, Fallback: s.fallback, Members: gatewaySessions{s.manager, s.fallback}, Live: s.settings, Console: "/me", Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -207,6 +207,13 @@ func TestGuaranteeNoLockOutFallbackOwnerGetsIn(t *testing.T) {
 	if status, body := p.get(r.url + "/me"); status != http.StatusOK || !strings.Contains(body, "rescue") {
 		t.Errorf("his page: %d", status)
 	}
+	// He is told of it, and cannot take his own trace off.
+	if _, body := p.get(r.url + "/me"); !strings.Contains(body, "break-glass") || strings.Contains(body, `name="use"`) {
+		t.Error("his page does not show the use, or offers to hide it")
+	}
+	if status, body := p.get(r.url + "/password"); status != http.StatusForbidden || !strings.Contains(body, "owner recover") {
+		t.Errorf("his password: %d", status)
+	}
 	// The cookie of the gateway origin, carried to an app by hand under every name.
 	cookie := resp.Cookies()[0]
 	for _, name := range []string{cookie.Name, strings.Replace(cookie.Name, "fallback", "app", 1), strings.Replace(cookie.Name, "fallback", "gateway", 1)} {
