@@ -13,10 +13,14 @@ import (
 
 // fallback is a Manager for fallback owners beside the usual one, on the same store:
 // as in the embedded mode.
-func (w *world) fallback() *session.Manager {
+func (w *world) fallback() *session.Manager { return w.trusting(true) }
+
+// trusting is a Manager to which every provider counts, whatever settings say: what
+// keeps the sessions of fallback owners apart is no setting.
+func (w *world) trusting(fallback bool) *session.Manager {
 	w.t.Helper()
 	m, err := session.NewManager(session.ManagerOptions{
-		Store: w.store, Directory: w.dir, Cookies: w.cookies, Cutoff: w.cutoff, Now: w.clock.Now, Fallback: true,
+		Store: w.store, Directory: w.dir, Cookies: w.cookies, Cutoff: w.cutoff, Now: w.clock.Now, Fallback: fallback,
 		Limits: session.Limits{Idle: 30 * time.Minute, Absolute: 30 * time.Minute}, ProviderActive: func(string) bool { return true },
 	})
 	if err != nil {
@@ -46,7 +50,7 @@ func (w *world) carrying(d, as session.Door, host, id string) *http.Request {
 
 func TestI02FallbackSessionsAreNeverAdmittedAtAnApp(t *testing.T) {
 	w := newWorld(t)
-	f := w.fallback()
+	f, usual := w.fallback(), w.trusting(false)
 	id, rec, err := f.Start(t.Context(), session.Start{Member: w.owner(), Provider: session.FallbackProvider})
 	if err != nil {
 		t.Fatal(err)
@@ -62,16 +66,16 @@ func TestI02FallbackSessionsAreNeverAdmittedAtAnApp(t *testing.T) {
 		"its own cookie under another name": w.carrying(session.Fallback, session.App, app, id),
 		"a genuine cookie of the app":       w.carrying(session.App, session.App, app, id),
 	} {
-		for who, m := range map[string]*session.Manager{"the usual manager": w.m, "its own manager": f} {
+		for who, m := range map[string]*session.Manager{"the usual manager": usual, "its own manager": f} {
 			if p, err := m.Admit(t.Context(), r); err == nil {
 				t.Errorf("%s: %s admitted %v at an app", name, who, p.Member.ID)
 			}
 		}
 	}
-	if p, err := w.m.AdmitGateway(t.Context(), w.carrying(session.Gateway, session.Gateway, gateway, id)); !errors.Is(err, session.ErrRevoked) {
+	if p, err := usual.AdmitGateway(t.Context(), w.carrying(session.Gateway, session.Gateway, gateway, id)); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("by a cookie of the usual kind, which can be handed to apps: %v, %v", p, err)
 	}
-	if err := w.m.Good(t.Context(), id); !errors.Is(err, session.ErrRevoked) {
+	if err := usual.Good(t.Context(), id); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("good for the sign-in flow: %v", err)
 	}
 	if _, err := f.Token(w.carrying(session.Fallback, session.Fallback, gateway, id)); err == nil {
@@ -89,7 +93,7 @@ func TestFallbackSessionsAreForFallbackOwnersAndShort(t *testing.T) {
 	}{
 		"a member":                    {f, session.Start{Member: ana, Provider: session.FallbackProvider}},
 		"through a provider":          {f, session.Start{Member: owner, Provider: "okta"}},
-		"by the usual manager":        {w.m, session.Start{Member: owner, Provider: session.FallbackProvider}},
+		"by the usual manager":        {w.trusting(false), session.Start{Member: owner, Provider: session.FallbackProvider}},
 		"nobody":                      {f, session.Start{Provider: session.FallbackProvider}},
 		"an owner who is no fallback": {f, session.Start{Member: func() member.Member { m := owner; m.Fallback = false; return m }(), Provider: session.FallbackProvider}},
 	} {
